@@ -1,0 +1,125 @@
+package io.dragoman.batch;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.ToIntFunction;
+
+/**
+ * Decides when the next batch is due and which waiting sentences go into it.
+ *
+ * <p>A batch is due on the first of: {@code rows} sentences wait, they have {@code paddedTokens} tokens, the oldest has
+ * waited for {@code linger}. Out of the {@code window} oldest, the oldest of all always goes, with those nearest to it in
+ * length, so little is padding and nobody is passed over for ever: <b>a sentence with n waiting before it leaves with
+ * the (n+1)th batch at the latest.</b> A sentence longer than {@code paddedTokens} goes alone.
+ *
+ * <p>The caller bounds how much waits; times are from one monotonic clock, in nanoseconds. Threading: none, the caller
+ * holds a lock.
+ *
+ * @param <T> what waits
+ */
+public final class BatchAssembler<T> {
+    private record Waiting<T>(T sentence, int length, long since) {}
+
+    private final BatchLimits limits;
+    private final ToIntFunction<? super T> lengthOf;
+    /** In order of arrival. */
+    private final ArrayList<Waiting<T>> waiting = new ArrayList<>();
+
+    private long waitingTokens;
+
+    public BatchAssembler(BatchLimits limits, ToIntFunction<? super T> lengthOf) {
+        this.limits = limits;
+        this.lengthOf = lengthOf;
+    }
+
+    public void add(T sentence, long now) {
+        int length = lengthOf.applyAsInt(sentence);
+        waiting.add(new Waiting<>(sentence, length, now));
+        waitingTokens += length;
+    }
+
+    public int size() {
+        return waiting.size();
+    }
+
+    /** Nanoseconds until a batch is due, 0 when one is; empty when nobody waits. */
+    public Optional<Long> dueIn(long now) {
+        if (waiting.isEmpty()) {
+            return Optional.empty();
+        }
+        if (waiting.size() >= limits.rows() || waitingTokens >= limits.paddedTokens()) {
+            return Optional.of(0L);
+        }
+        long age = now - waiting.get(0).since();
+        return Optional.of(Math.max(0, limits.linger().toNanos() - age));
+    }
+
+    /** The next batch when one is due, in order of arrival; otherwise an empty list. */
+    public List<T> next(long now) {
+        return dueIn(now).filter(nanos -> nanos == 0).isPresent() ? take() : List.of();
+    }
+
+    /** A batch now, due or not; empty only when nobody waits. */
+    public List<T> take() {
+        if (waiting.isEmpty()) {
+            return List.of();
+        }
+        int considered = Math.min(limits.window(), waiting.size());
+        List<Integer> byLength = new ArrayList<>(considered);
+        for (int i = 0; i < considered; i++) {
+            byLength.add(i);
+        }
+        byLength.sort(
+                Comparator.comparingInt((Integer i) -> waiting.get(i).length()).thenComparing(i -> i));
+        boolean[] chosen = new boolean[considered];
+        chooseAround(byLength, byLength.indexOf(0), chosen);
+        return remove(chosen);
+    }
+
+    /** Widens from the oldest sentence to its neighbours in length, the nearer one first, while the limits hold. */
+    private void chooseAround(List<Integer> byLength, int oldest, boolean[] chosen) {
+        chosen[byLength.get(oldest)] = true;
+        int shorter = oldest - 1;
+        int longer = oldest + 1;
+        int base = lengthAt(byLength, oldest);
+        int longest = base;
+        for (int rows = 1; rows < limits.rows(); rows++) {
+            boolean canLonger =
+                    longer < byLength.size() && (long) (rows + 1) * lengthAt(byLength, longer) <= limits.paddedTokens();
+            boolean canShorter = shorter >= 0 && (long) (rows + 1) * longest <= limits.paddedTokens();
+            if (!canLonger && !canShorter) {
+                return;
+            }
+            boolean goLonger = canLonger
+                    && (!canShorter || lengthAt(byLength, longer) - base <= base - lengthAt(byLength, shorter));
+            if (goLonger) {
+                longest = lengthAt(byLength, longer);
+                chosen[byLength.get(longer++)] = true;
+            } else {
+                chosen[byLength.get(shorter--)] = true;
+            }
+        }
+    }
+
+    private int lengthAt(List<Integer> byLength, int position) {
+        return waiting.get(byLength.get(position)).length();
+    }
+
+    private List<T> remove(boolean[] chosen) {
+        List<T> batch = new ArrayList<>();
+        int kept = 0;
+        for (int i = 0; i < waiting.size(); i++) {
+            Waiting<T> entry = waiting.get(i);
+            if (i < chosen.length && chosen[i]) {
+                batch.add(entry.sentence());
+                waitingTokens -= entry.length();
+            } else {
+                waiting.set(kept++, entry);
+            }
+        }
+        waiting.subList(kept, waiting.size()).clear();
+        return batch;
+    }
+}

@@ -1,0 +1,206 @@
+package io.dragoman.command;
+
+import io.dragoman.batch.BatchLimits;
+import io.dragoman.config.DragomanConfig;
+import io.dragoman.infer.Bundle;
+import io.dragoman.infer.OnnxTranslationModel;
+import io.dragoman.infer.Outcome;
+import io.dragoman.infer.TranslationModel;
+import io.dragoman.infer.TranslationService;
+import io.dragoman.tokenize.SubwordTokenizer;
+import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.topology.Pipeline;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Three ways over the same sentences, in turn, round by round, so that a noisy machine touches all alike: the bare model
+ * (batches formed by the same rules, no Kafka, no Avro), the whole pipeline at saturation (from the first send to the last
+ * result visible to a {@code read_committed} consumer), and the bare model with one sentence a batch.
+ */
+@Command(
+        name = "bench",
+        description =
+                "Measures the bare model, the whole pipeline and batches of one on the same sentences, in one run.",
+        mixinStandardHelpOptions = true)
+final class BenchCommand implements Callable<Integer> {
+    @Option(names = "--bundle", defaultValue = "fr-en", description = "The model (default: ${DEFAULT-VALUE}).")
+    private String bundle = "fr-en";
+
+    @Option(names = "--file", paramLabel = "FILE", description = "Sentences, one a line (default: the samples).")
+    private @Nullable Path file;
+
+    @Option(
+            names = "--sentences",
+            defaultValue = "1500",
+            description = "How many; the file is repeated or cut (default: ${DEFAULT-VALUE}).")
+    private int sentences;
+
+    @Option(names = "--rounds", defaultValue = "3", description = "Rounds (default: ${DEFAULT-VALUE}).")
+    private int rounds;
+
+    @Option(names = "--beam-size", defaultValue = "0", description = "1 is greedy, 0 takes the bundle's.")
+    private int beamSize;
+
+    @Option(names = "--set", paramLabel = "NAME=VALUE", description = "A setting of the pipeline; may be repeated.")
+    private Map<String, String> settings = new java.util.HashMap<>();
+
+    /** Seconds, and target tokens when known. */
+    private record Measured(double seconds, int sentences) {
+        double rate() {
+            return sentences / seconds;
+        }
+    }
+
+    @Override
+    public Integer call() throws Exception {
+        if (sentences < 8 || rounds < 1) {
+            throw new CommandException("--sentences should be at least 8 and --rounds at least 1");
+        }
+        List<String> lines = lines();
+        settings.putIfAbsent(DragomanConfig.BUNDLES, bundle);
+        settings.putIfAbsent(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
+        Bundle opened = Bundle.open(Home.bundle(bundle));
+        List<Measured> bare = new ArrayList<>();
+        List<Measured> piped = new ArrayList<>();
+        List<Measured> singly = new ArrayList<>();
+        try (LocalPipeline local = LocalPipeline.start(settings);
+                TranslationModel model = OnnxTranslationModel.open(
+                        opened,
+                        new OnnxTranslationModel.Placement(
+                                local.config().gpu(), local.config().integer(DragomanConfig.MODEL_THREADS)));
+                SubwordTokenizer tokenizer = opened.openTokenizer()) {
+            BatchLimits limits = Pipeline.batchLimits(local.config());
+            List<TokenizedText> texts = lines.stream().map(tokenizer::tokenize).toList();
+            List<TokenizedText> few = texts.subList(0, texts.size() / 4);
+            System.out.printf(
+                    Locale.ROOT,
+                    "%d sentences, %.1f source tokens each, beam %d, batches of at most %d rows and %d tokens, %d workers%n",
+                    texts.size(),
+                    texts.stream().mapToInt(TokenizedText::length).average().orElse(0),
+                    Pipeline.options(local.config(), opened.manifest()).beamSize(),
+                    limits.rows(),
+                    limits.paddedTokens(),
+                    Pipeline.workers(local.config()));
+            System.out.flush();
+            bare(local.config(), model, limits, few); // warm-up, not counted
+            piped(local, lines.subList(0, lines.size() / 4));
+            for (int round = 1; round <= rounds; round++) {
+                bare.add(bare(local.config(), model, limits, texts));
+                piped.add(piped(local, lines));
+                singly.add(bare(local.config(), model, limits.singly(), few));
+                System.out.printf(
+                        Locale.ROOT,
+                        "round %d: bare model %.1f/s, pipeline %.1f/s, batches of one %.1f/s%n",
+                        round,
+                        bare.get(round - 1).rate(),
+                        piped.get(round - 1).rate(),
+                        singly.get(round - 1).rate());
+                System.out.flush();
+            }
+        }
+        ratio("pipeline / bare model", piped, bare);
+        ratio("bare model / batches of one", bare, singly);
+        ratio("pipeline / batches of one", piped, singly);
+        System.out.printf(Locale.ROOT, "peak memory of this process: %s%n", peakMemory());
+        return 0;
+    }
+
+    private List<String> lines() throws IOException, CommandException {
+        List<String> all = new ArrayList<>();
+        Path given = file;
+        InputStream in =
+                given == null ? BenchCommand.class.getResourceAsStream("/samples.fr.txt") : Files.newInputStream(given);
+        if (in == null) {
+            throw new CommandException("the samples are missing from the jar: build it again");
+        }
+        try (BufferedReader reader = new BufferedReader(new InputStreamReader(in, StandardCharsets.UTF_8))) {
+            reader.lines().filter(line -> !line.isBlank()).forEach(all::add);
+        }
+        if (all.isEmpty()) {
+            throw new CommandException(given + ": should have at least one sentence");
+        }
+        List<String> lines = new ArrayList<>(sentences);
+        while (lines.size() < sentences) {
+            lines.add(all.get(lines.size() % all.size()));
+        }
+        return lines;
+    }
+
+    private static Measured bare(
+            DragomanConfig config, TranslationModel model, BatchLimits limits, List<TokenizedText> texts) {
+        try (TranslationService service = new TranslationService(
+                model, Pipeline.options(config, model.manifest()), limits, Pipeline.workers(config), 1)) {
+            long start = System.nanoTime();
+            List<CompletableFuture<Outcome>> results =
+                    texts.stream().map(service::submit).toList();
+            results.forEach(CompletableFuture::join);
+            return new Measured((System.nanoTime() - start) / 1e9, texts.size());
+        }
+    }
+
+    private static Measured piped(LocalPipeline local, List<String> lines)
+            throws IOException, CommandException, InterruptedException {
+        try (TranslationClient client = new TranslationClient(
+                local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
+            Iterator<String> next = lines.iterator();
+            AtomicLong rejected = new AtomicLong();
+            long start = System.nanoTime();
+            new Conversation(client, () -> local.pipeline().fault().orElse("the pipeline stopped"))
+                    .run(() -> next.hasNext() ? next.next() : null, (number, line, reply) -> {
+                        if (reply.rejection() != null) {
+                            rejected.incrementAndGet();
+                        }
+                    });
+            if (rejected.get() > 0) {
+                throw new CommandException(rejected + " of the sentences were rejected: use others");
+            }
+            return new Measured((System.nanoTime() - start) / 1e9, lines.size());
+        }
+    }
+
+    private static void ratio(String name, List<Measured> of, List<Measured> to) {
+        double[] ratios = new double[of.size()];
+        for (int i = 0; i < ratios.length; i++) {
+            ratios[i] = of.get(i).rate() / to.get(i).rate();
+        }
+        Arrays.sort(ratios);
+        System.out.printf(
+                Locale.ROOT,
+                "%-28s median %.2f (%.2f to %.2f over %d rounds)%n",
+                name,
+                ratios[ratios.length / 2],
+                ratios[0],
+                ratios[ratios.length - 1],
+                ratios.length);
+    }
+
+    private static String peakMemory() throws IOException {
+        Path status = Path.of("/proc/self/status");
+        if (!Files.isReadable(status)) {
+            return "not known on this system";
+        }
+        return Files.readAllLines(status).stream()
+                .filter(line -> line.startsWith("VmHWM:"))
+                .map(line -> line.substring("VmHWM:".length()).strip())
+                .findFirst()
+                .orElse("not known");
+    }
+}

@@ -1,0 +1,115 @@
+package io.dragoman.command;
+
+import io.dragoman.config.DragomanConfig;
+import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Rejection;
+import io.dragoman.schema.Translation;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+@Command(
+        name = "demo",
+        description = "Starts a broker and a pipeline here, streams sentences through, prints translations with their"
+                + " alignments, and keeps serving until Ctrl-C.",
+        mixinStandardHelpOptions = true)
+final class DemoCommand implements Callable<Integer> {
+    @Option(names = "--once", description = "End after the sentences.")
+    private boolean once;
+
+    @Option(names = "--file", paramLabel = "FILE", description = "Stream the lines of FILE in place of the samples.")
+    private @Nullable Path file;
+
+    @Option(
+            names = "--bundle",
+            paramLabel = "NAME",
+            defaultValue = "fr-en",
+            description = "The model: a bundle's name or folder (default: ${DEFAULT-VALUE}).")
+    private String bundle = "fr-en";
+
+    @Override
+    public Integer call() throws Exception {
+        long began = System.nanoTime();
+        try (BufferedReader lines = open();
+                LocalPipeline local = LocalPipeline.start(Map.of(DragomanConfig.BUNDLES, bundle));
+                TranslationClient client = new TranslationClient(
+                        local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
+            System.out.printf(
+                    Locale.ROOT,
+                    "Broker at %s, pipeline running after %.1f s. Topics: %s%n%n",
+                    local.bootstrapServers(),
+                    (System.nanoTime() - began) / 1e9,
+                    String.join(", ", local.config().topics().all()));
+            System.out.flush();
+            Conversation conversation = new Conversation(client, () -> local.pipeline()
+                    .fault()
+                    .orElse("the pipeline is " + local.pipeline().state()));
+            conversation.run(lines::readLine, DemoCommand::print);
+            if (!once) {
+                System.out.println("Send more with any Kafka producer, one sentence a record:");
+                System.out.println("  kafka-console-producer.sh --bootstrap-server " + local.bootstrapServers()
+                        + " --topic " + local.config().topics().sentences());
+                System.out.println("Serving until Ctrl-C.");
+                System.out.flush();
+                serve();
+            }
+        }
+        return 0;
+    }
+
+    /** Until the JVM is told to end; the shutdown hook lets the caller close everything first. */
+    private static void serve() throws InterruptedException {
+        CountDownLatch asked = new CountDownLatch(1);
+        Thread main = Thread.currentThread();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            asked.countDown();
+            try {
+                main.join(35_000);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }));
+        asked.await();
+    }
+
+    private BufferedReader open() throws IOException {
+        if (file != null) {
+            return Files.newBufferedReader(file);
+        }
+        InputStream samples = DemoCommand.class.getResourceAsStream("/samples.fr.txt");
+        if (samples == null) {
+            throw new IOException("the samples are missing from the jar: build it again");
+        }
+        return new BufferedReader(new InputStreamReader(samples, StandardCharsets.UTF_8));
+    }
+
+    private static void print(long number, String line, Reply reply) {
+        System.out.println("  " + line);
+        Rejection rejection = reply.rejection();
+        Translation translation = reply.translation();
+        Alignment alignment = reply.alignment();
+        if (rejection != null) {
+            System.out.println("! rejected, " + rejection.getReason() + ": " + rejection.getExplanation());
+        }
+        if (translation != null) {
+            System.out.printf(
+                    Locale.ROOT, "> %s   (score %.2f)%n", translation.getTranslation(), translation.getScore());
+        }
+        if (alignment != null) {
+            System.out.print(Heatmap.draw(alignment, Terminal.width()));
+        }
+        System.out.println();
+        System.out.flush();
+    }
+}

@@ -1,0 +1,9 @@
+package io.dragoman.command;
+
+import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Rejection;
+import io.dragoman.schema.Translation;
+import org.jspecify.annotations.Nullable;
+
+/** What came back for one line: a translation with its alignment (if its model has attention), or a rejection. */
+record Reply(@Nullable Translation translation, @Nullable Alignment alignment, @Nullable Rejection rejection) {}

@@ -1,0 +1,120 @@
+package io.dragoman.infer;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What the graph chose at every step, and the walk back from the best final beam.
+ *
+ * <p>Letters: T steps, B sentences, K beams, S padded source length. At step t, slot k of a sentence holds
+ * {@code tokens[t, b, k]} and continues slot {@code parents[t, b, k]} of step t-1; its attention row is the one that
+ * parent attended with, so the row to publish for a token stands in the token's own slot. Taking the row of the final
+ * slot at every step instead is the classical mistake (alignments then belong to other hypotheses).
+ */
+final class DecodedSteps {
+    private final int steps;
+    private final int sentences;
+    private final int beams;
+    private final int width;
+    private final long[] tokens;
+    private final long[] parents;
+    private final float[] logProbs;
+    private final float[] attention;
+    private final float[] scores;
+
+    /** Takes the arrays over; {@code attention} is empty for architectures without it. */
+    DecodedSteps(
+            int steps,
+            int sentences,
+            int beams,
+            int width,
+            long[] tokens,
+            long[] parents,
+            float[] logProbs,
+            float[] attention,
+            float[] scores) {
+        int cells = steps * sentences * beams;
+        if (tokens.length != cells
+                || parents.length != cells
+                || logProbs.length != cells
+                || scores.length != sentences * beams
+                || (attention.length != 0 && attention.length != cells * width)) {
+            throw new ModelException("the graph's outputs should be [" + steps + ", " + sentences + ", " + beams
+                    + "] with attention of width " + width + ": their sizes differ");
+        }
+        this.steps = steps;
+        this.sentences = sentences;
+        this.beams = beams;
+        this.width = width;
+        this.tokens = tokens;
+        this.parents = parents;
+        this.logProbs = logProbs;
+        this.attention = attention;
+        this.scores = scores;
+    }
+
+    /**
+     * The hypotheses of one sentence, best first by {@code score / length^penalty}; the earlier slot wins a tie.
+     *
+     * @param sourceTokens the sentence's own length, at most the width: columns beyond are padding and left out
+     * @param limit steps the sentence may take
+     */
+    List<Hypothesis> hypotheses(int sentence, int sourceTokens, int limit, long endId, double lengthPenalty) {
+        List<Hypothesis> found = new ArrayList<>();
+        for (int slot = 0; slot < beams; slot++) {
+            float score = scores[sentence * beams + slot];
+            if (Float.isNaN(score)) {
+                throw new ModelException("the model's score is not a number");
+            }
+            if (score > Float.NEGATIVE_INFINITY) {
+                found.add(traceBack(sentence, slot, sourceTokens, Math.min(limit, steps), endId));
+            }
+        }
+        if (found.isEmpty()) {
+            throw new ModelException("the model gave every hypothesis probability 0");
+        }
+        found.sort(Comparator.comparingDouble((Hypothesis h) -> h.rank(lengthPenalty))
+                .reversed());
+        return found;
+    }
+
+    private Hypothesis traceBack(int sentence, int lastSlot, int sourceTokens, int limit, long endId) {
+        int[] path = new int[steps];
+        int slot = lastSlot;
+        for (int step = steps - 1; step >= 0; step--) {
+            path[step] = slot;
+            long parent = parents[cell(step, sentence, slot)];
+            if (parent < 0 || parent >= beams) {
+                throw new ModelException("the graph's parent should be a beam: was " + parent);
+            }
+            slot = (int) parent;
+        }
+        int length = 0;
+        boolean ended = false;
+        while (length < limit && !ended) {
+            ended = tokens[cell(length, sentence, path[length])] == endId;
+            length++;
+        }
+        long[] ids = new long[length];
+        float[] chosen = new float[length];
+        float[] weights = new float[attention.length == 0 ? 0 : length * sourceTokens];
+        for (int step = 0; step < length; step++) {
+            int cell = cell(step, sentence, path[step]);
+            ids[step] = tokens[cell];
+            chosen[step] = logProbs[cell];
+            if (attention.length != 0) {
+                System.arraycopy(attention, cell * width, weights, step * sourceTokens, sourceTokens);
+            }
+        }
+        Optional<AlignmentMatrix> matrix = attention.length == 0
+                ? Optional.empty()
+                : Optional.of(new AlignmentMatrix(length, sourceTokens, weights));
+        return new Hypothesis(ids, chosen, matrix, !ended);
+    }
+
+    private int cell(int step, int sentence, int slot) {
+        return (step * sentences + sentence) * beams + slot;
+    }
+}

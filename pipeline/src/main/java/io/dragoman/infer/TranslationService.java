@@ -1,0 +1,284 @@
+package io.dragoman.infer;
+
+import io.dragoman.batch.BatchAssembler;
+import io.dragoman.batch.BatchLimits;
+import io.dragoman.batch.PaddedBatch;
+import io.dragoman.tokenize.TokenizedText;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One model, one queue, a few workers: sentences of all callers are batched together.
+ *
+ * <p>The life of a sentence: (1) {@link #submit} puts it in the queue and returns a future. (2) A free worker takes a
+ * batch when one is due. (3) The model runs. (4) The futures complete with what became of their sentences. When a run
+ * fails, the batch is halved and run again until the sentence at fault stands alone: at most 2n-1 runs for a batch of n,
+ * about 2 log2(n) when one sentence is at fault. That one is {@link Outcome.Failed}; its neighbours are translated.
+ *
+ * <p>When {@code failureLimit} sentences in a row fail alone with no success between, the model is taken to be broken:
+ * every future completes with a {@link ModelException}, also those to come, so that nothing is rejected for the model's
+ * fault.
+ *
+ * <p>The queue is as long as the callers make it; the pipeline bounds it by what a stream thread may read ahead. Every
+ * future completes, also after {@link #close}. Threading: all methods may be called from any thread; futures complete on
+ * a worker.
+ */
+public final class TranslationService implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(TranslationService.class);
+    private static final long[] FREE = {};
+
+    private record Job(TokenizedText text, long submitted, CompletableFuture<Outcome> result) {}
+
+    /** Totals since the start; padded tokens count rows x width. */
+    public record Totals(long batches, long sentences, long sourceTokens, long paddedTokens, long targetTokens) {}
+
+    private final TranslationModel model;
+    private final DecodingOptions options;
+    private final int failureLimit;
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition changed = lock.newCondition();
+    private final BatchAssembler<Job> queue;
+    private final List<Thread> workers = new ArrayList<>();
+    private boolean closed;
+    private @Nullable ModelException broken;
+    private int failuresInARow;
+    private Totals totals = new Totals(0, 0, 0, 0, 0);
+
+    /**
+     * Starts the workers. The model stays the caller's: close it after this.
+     *
+     * @param failureLimit sentences that may fail in a row before the model counts as broken
+     */
+    public TranslationService(
+            TranslationModel model, DecodingOptions options, BatchLimits limits, int workers, int failureLimit) {
+        this.model = model;
+        this.options = options;
+        this.failureLimit = failureLimit;
+        this.queue = new BatchAssembler<>(limits, job -> job.text().length());
+        for (int i = 0; i < workers; i++) {
+            Thread thread = new Thread(this::work, "dragoman-model-" + i);
+            thread.setDaemon(true);
+            this.workers.add(thread);
+        }
+        this.workers.forEach(Thread::start);
+    }
+
+    public TranslationModel model() {
+        return model;
+    }
+
+    /** Completes with what became of the sentence, or exceptionally when the model is broken or this is closed. */
+    public CompletableFuture<Outcome> submit(TokenizedText text) {
+        CompletableFuture<Outcome> result = new CompletableFuture<>();
+        lock.lock();
+        try {
+            if (broken != null) {
+                result.completeExceptionally(broken);
+            } else if (closed) {
+                result.completeExceptionally(new ModelException("the translation service is closed"));
+            } else {
+                queue.add(new Job(text, System.nanoTime(), result), System.nanoTime());
+                changed.signal();
+            }
+        } finally {
+            lock.unlock();
+        }
+        return result;
+    }
+
+    /** Why the model counts as broken, if it does. */
+    public Optional<String> fault() {
+        lock.lock();
+        try {
+            return Optional.ofNullable(broken).map(ModelException::getMessage);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    public Totals totals() {
+        lock.lock();
+        try {
+            return totals;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void work() {
+        for (List<Job> batch = nextBatch(); !batch.isEmpty(); batch = nextBatch()) {
+            translate(batch);
+        }
+    }
+
+    /** Blocks until a batch is due; empty once closed. */
+    private List<Job> nextBatch() {
+        lock.lock();
+        try {
+            while (!closed) {
+                long now = System.nanoTime();
+                List<Job> batch = queue.next(now);
+                if (!batch.isEmpty()) {
+                    if (queue.size() > 0) {
+                        changed.signal();
+                    }
+                    return batch;
+                }
+                Optional<Long> due = queue.dueIn(now);
+                if (due.isPresent()) {
+                    changed.awaitNanos(due.get());
+                } else {
+                    changed.await();
+                }
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } finally {
+            lock.unlock();
+        }
+        return List.of();
+    }
+
+    private void translate(List<Job> jobs) {
+        PaddedBatch batch = new PaddedBatch(
+                jobs.stream().map(Job::text).toList(),
+                model.manifest().specialIds().pad());
+        long start = System.nanoTime();
+        List<List<Hypothesis>> found;
+        try {
+            found = model.decode(batch, Collections.nCopies(jobs.size(), FREE), options);
+            if (found.size() != jobs.size()) {
+                throw new ModelException("the model should answer every row: answered " + found.size());
+            }
+        } catch (ModelException e) {
+            bisect(jobs, e);
+            return;
+        } catch (RuntimeException | Error e) {
+            bisect(jobs, new ModelException("the model failed: " + e, e));
+            return;
+        }
+        Duration inference = Duration.ofNanos(System.nanoTime() - start);
+        succeeded(batch, found);
+        for (int row = 0; row < jobs.size(); row++) {
+            Job job = jobs.get(row);
+            Duration queued = Duration.ofNanos(start - job.submitted());
+            job.result().complete(new Outcome.Translated(found.get(row), queued, inference, jobs.size()));
+        }
+    }
+
+    private void bisect(List<Job> jobs, ModelException failure) {
+        ModelException reason = null;
+        if (jobs.size() == 1) {
+            reason = failed(failure);
+        } else {
+            reason = brokenNow();
+        }
+        if (reason != null) {
+            for (Job job : jobs) {
+                job.result().completeExceptionally(reason);
+            }
+        } else if (jobs.size() == 1) {
+            jobs.get(0).result().complete(new Outcome.Failed(String.valueOf(failure.getMessage())));
+        } else {
+            LOG.debug("a batch of {} failed, halving it: {}", jobs.size(), failure.getMessage());
+            translate(jobs.subList(0, jobs.size() / 2));
+            translate(jobs.subList(jobs.size() / 2, jobs.size()));
+        }
+    }
+
+    private @Nullable ModelException brokenNow() {
+        lock.lock();
+        try {
+            return broken;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Counts a sentence that failed alone; not null once the model counts as broken. */
+    private @Nullable ModelException failed(ModelException failure) {
+        List<Job> abandoned = List.of();
+        ModelException reason;
+        lock.lock();
+        try {
+            failuresInARow++;
+            if (failuresInARow >= failureLimit && broken == null) {
+                broken = new ModelException(
+                        "the model " + model.manifest().name() + " failed on " + failuresInARow
+                                + " sentences in a row, the last time with: " + failure.getMessage(),
+                        failure);
+                abandoned = drain();
+            }
+            reason = broken;
+        } finally {
+            lock.unlock();
+        }
+        for (Job job : abandoned) {
+            job.result().completeExceptionally(failure);
+        }
+        return reason;
+    }
+
+    private void succeeded(PaddedBatch batch, List<List<Hypothesis>> found) {
+        long sourceTokens = 0;
+        long targetTokens = 0;
+        for (int row = 0; row < batch.rows(); row++) {
+            sourceTokens += batch.sentence(row).length();
+            targetTokens += found.get(row).get(0).length();
+        }
+        lock.lock();
+        try {
+            failuresInARow = 0;
+            totals = new Totals(
+                    totals.batches() + 1,
+                    totals.sentences() + batch.rows(),
+                    totals.sourceTokens() + sourceTokens,
+                    totals.paddedTokens() + (long) batch.rows() * batch.width(),
+                    totals.targetTokens() + targetTokens);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private List<Job> drain() {
+        List<Job> all = new ArrayList<>();
+        for (List<Job> batch = queue.take(); !batch.isEmpty(); batch = queue.take()) {
+            all.addAll(batch);
+        }
+        return all;
+    }
+
+    /** Waits for the runs under way, up to ten seconds; what still waits completes exceptionally. */
+    @Override
+    public void close() {
+        List<Job> abandoned;
+        lock.lock();
+        try {
+            closed = true;
+            abandoned = drain();
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+        for (Job job : abandoned) {
+            job.result().completeExceptionally(new ModelException("the translation service is closed"));
+        }
+        try {
+            for (Thread worker : workers) {
+                worker.join(TimeUnit.SECONDS.toMillis(10));
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

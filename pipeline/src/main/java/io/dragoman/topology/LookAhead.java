@@ -1,0 +1,91 @@
+package io.dragoman.topology;
+
+import io.dragoman.ingest.Origin;
+import java.util.Iterator;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentSkipListMap;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Headers;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Sentences that were read and handed to the model before their turn to be processed: what lets batches form across all
+ * partitions, tasks and threads of an instance while each record is processed, and its offset committed, in order.
+ *
+ * <p>The story of a record:
+ *
+ * <ol>
+ *   <li>A stream thread polls it. {@link LookAheadInterceptor} calls {@link #submit}: it is tokenized and queued.
+ *   <li>Kafka Streams keeps the record in its own buffer, in order, and counts it as unread.
+ *   <li>Its turn comes: {@link TranslateProcessor} calls {@link #take} and waits for the result. Then it forwards the
+ *       records made from it, and only now does its offset become one that may be committed, in the same transaction as
+ *       they are.
+ *   <li>After a crash the offset was not committed, so another instance polls the record again: nothing is kept but the
+ *       input topic itself.
+ * </ol>
+ *
+ * <p>A record that was not looked ahead (a test driver without a consumer, an error in the interceptor) is submitted by
+ * the processor itself. When a partition leaves, {@link #forget} drops what was submitted for it; work under way is
+ * finished for nothing, and no waiting thread depends on it, since every future completes. If the partition comes back
+ * the record is submitted again and gives the same answer.
+ *
+ * <p>Memory: one entry for each record in Kafka Streams' buffers, bounded by {@code read.ahead.rows} for each partition
+ * plus one poll. Threading: shared by all stream threads of the instance.
+ */
+final class LookAhead {
+    private final String topic;
+    private final Intake intake;
+    private final Map<Integer, ConcurrentSkipListMap<Long, Intake.Taken>> taken = new ConcurrentHashMap<>();
+
+    LookAhead(String topic, Intake intake) {
+        this.topic = topic;
+        this.intake = intake;
+    }
+
+    /** Submits every record of the input topic that is not submitted yet; tombstones are left to the processor. */
+    void submit(ConsumerRecords<byte[], byte[]> records) {
+        for (TopicPartition partition : records.partitions()) {
+            if (!partition.topic().equals(topic)) {
+                continue;
+            }
+            for (ConsumerRecord<byte[], byte[]> record : records.records(partition)) {
+                byte @Nullable [] value = record.value();
+                if (value != null) {
+                    Origin origin = new Origin(topic, record.partition(), record.offset(), record.timestamp());
+                    entries(record.partition())
+                            .computeIfAbsent(record.offset(), offset -> intake.take(origin, record.headers(), value));
+                }
+            }
+        }
+    }
+
+    /** What was submitted for a record, submitting it now if nothing was; drops it and everything before it. */
+    Intake.Taken take(Origin origin, Headers headers, byte[] value) {
+        ConcurrentSkipListMap<Long, Intake.Taken> entries = entries(origin.partition());
+        Intake.Taken found = entries.get(origin.offset());
+        for (Iterator<Long> passed =
+                        entries.headMap(origin.offset(), true).keySet().iterator();
+                passed.hasNext(); ) {
+            passed.next();
+            passed.remove();
+        }
+        return found != null ? found : intake.take(origin, headers, value);
+    }
+
+    /** Called when this instance no longer owns the partition. */
+    void forget(int partition) {
+        taken.remove(partition);
+    }
+
+    /** Entries held, for tests and metrics. */
+    int size() {
+        return taken.values().stream().mapToInt(Map::size).sum();
+    }
+
+    private ConcurrentSkipListMap<Long, Intake.Taken> entries(int partition) {
+        return taken.computeIfAbsent(partition, p -> new ConcurrentSkipListMap<>());
+    }
+}

@@ -1,0 +1,285 @@
+package io.dragoman.topology;
+
+import io.dragoman.batch.BatchLimits;
+import io.dragoman.config.DragomanConfig;
+import io.dragoman.config.LanguagePair;
+import io.dragoman.infer.Bundle;
+import io.dragoman.infer.BundleException;
+import io.dragoman.infer.BundleManifest;
+import io.dragoman.infer.DecodingOptions;
+import io.dragoman.infer.ModelException;
+import io.dragoman.infer.OnnxTranslationModel;
+import io.dragoman.infer.TranslationModel;
+import io.dragoman.infer.TranslationService;
+import io.dragoman.ingest.AvroSourceDecoder;
+import io.dragoman.ingest.SourceTextReader;
+import io.dragoman.publish.OutputRecords;
+import io.dragoman.publish.RecordEncoder;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import org.apache.kafka.common.config.ConfigException;
+import org.apache.kafka.streams.CloseOptions;
+import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One running instance: its models, their workers, and the stream.
+ *
+ * <p>Life: {@link #open} loads the models and does no network; {@link #start} joins the group; {@link #close} finishes
+ * what is in flight, commits, leaves the group and frees everything {@code open} made. When the model is broken or
+ * threads die again and again the instance stops by itself: {@link #awaitStop} returns and {@link #fault} says why.
+ */
+public final class Pipeline implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(Pipeline.class);
+    private static final int THREAD_REPLACEMENTS = 10;
+    private static final Duration DRAIN = Duration.ofSeconds(30);
+
+    private final Map<LanguagePair, Route> routes;
+    private final KafkaStreams streams;
+    private final boolean staticMember;
+    private final AtomicReference<@Nullable String> fault = new AtomicReference<>();
+    private final AtomicInteger replacements = new AtomicInteger();
+    private final CountDownLatch running = new CountDownLatch(1);
+    private final CountDownLatch stopped = new CountDownLatch(1);
+
+    private Pipeline(DragomanConfig config, Map<LanguagePair, Route> routes) {
+        this.routes = routes;
+        LookAhead lookAhead = new LookAhead(config.topics().sentences(), new Intake(reader(config, routes), routes));
+        Map<String, Object> settings = streamsSettings(config, lookAhead);
+        this.staticMember = settings.containsKey("main.consumer.group.instance.id")
+                || settings.containsKey("group.instance.id")
+                || settings.containsKey("consumer.group.instance.id");
+        this.streams = new KafkaStreams(
+                TranslationTopology.build(
+                        config.topics(), lookAhead, output(config), config.millis(DragomanConfig.MODEL_TIMEOUT_MS)),
+                new StreamsConfig(settings));
+        streams.setUncaughtExceptionHandler(this::onException);
+        streams.setStateListener((now, before) -> {
+            if (now == KafkaStreams.State.RUNNING) {
+                running.countDown();
+            }
+            if (now == KafkaStreams.State.ERROR || now == KafkaStreams.State.NOT_RUNNING) {
+                running.countDown();
+                stopped.countDown();
+            }
+        });
+    }
+
+    /**
+     * Loads what the configuration names.
+     *
+     * @param home where bundles named without a path are looked for
+     * @throws BundleException when a bundle cannot be used
+     * @throws IOException when a tokenizer cannot be read
+     */
+    public static Pipeline open(DragomanConfig config, Path home) throws BundleException, IOException {
+        Map<LanguagePair, Route> routes = new LinkedHashMap<>();
+        try {
+            for (String name : config.list(DragomanConfig.BUNDLES)) {
+                Bundle bundle = Bundle.open(bundleFolder(home, name));
+                Route route = route(config, bundle);
+                Route before = routes.put(pair(bundle.manifest()), route);
+                if (before != null) {
+                    closeRoute(before);
+                    throw new ConfigException(
+                            DragomanConfig.BUNDLES, name, "two bundles translate " + pair(bundle.manifest()));
+                }
+            }
+            return new Pipeline(config, routes);
+        } catch (BundleException | IOException | RuntimeException e) {
+            routes.values().forEach(Pipeline::closeRoute);
+            throw e;
+        }
+    }
+
+    /** The folder a bundle's name stands for: itself when it is a path, otherwise one that comes with Dragoman. */
+    public static Path bundleFolder(Path home, String name) {
+        return name.matches("[A-Za-z0-9_.-]+") && !Path.of(name).toFile().isDirectory()
+                ? home.resolve("model-export").resolve("bundles").resolve(name)
+                : Path.of(name);
+    }
+
+    private static LanguagePair pair(BundleManifest manifest) {
+        return new LanguagePair(
+                manifest.languages().source(), manifest.languages().target());
+    }
+
+    private static Route route(DragomanConfig config, Bundle bundle) throws BundleException, IOException {
+        Integer gpu = config.gpu();
+        OnnxTranslationModel.Placement placement =
+                new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
+        TranslationModel model = OnnxTranslationModel.open(bundle, placement);
+        try {
+            return new Route(
+                    bundle.openTokenizer(),
+                    new TranslationService(
+                            model,
+                            options(config, bundle.manifest()),
+                            batchLimits(config),
+                            workers(config),
+                            config.integer(DragomanConfig.MODEL_FAILURE_LIMIT)));
+        } catch (IOException | RuntimeException e) {
+            model.close();
+            throw e;
+        }
+    }
+
+    /** The configured search, or the bundle's own. */
+    public static DecodingOptions options(DragomanConfig config, BundleManifest manifest) {
+        DecodingOptions own = manifest.defaultOptions();
+        int beam = config.integer(DragomanConfig.MODEL_BEAM_SIZE);
+        return new DecodingOptions(beam == 0 ? own.beamSize() : beam, own.maxTargetTokens(), own.lengthPenalty());
+    }
+
+    public static BatchLimits batchLimits(DragomanConfig config) {
+        return new BatchLimits(
+                config.integer(DragomanConfig.BATCH_MAX_ROWS),
+                config.integer(DragomanConfig.BATCH_MAX_TOKENS),
+                config.millis(DragomanConfig.BATCH_LINGER_MS),
+                config.integer(DragomanConfig.BATCH_WINDOW_ROWS));
+    }
+
+    public static int workers(DragomanConfig config) {
+        int workers = config.integer(DragomanConfig.MODEL_WORKERS);
+        if (workers > 0) {
+            return workers;
+        }
+        int threads = config.integer(DragomanConfig.MODEL_THREADS);
+        return config.gpu() != null ? 1 : Math.max(1, Runtime.getRuntime().availableProcessors() / threads);
+    }
+
+    private static SourceTextReader reader(DragomanConfig config, Map<LanguagePair, Route> routes) {
+        LanguagePair first = routes.keySet().iterator().next();
+        String source = config.string(DragomanConfig.SOURCE_LANGUAGE);
+        String target = config.string(DragomanConfig.TARGET_LANGUAGE);
+        return new SourceTextReader(
+                SourceTextReader.Format.valueOf(
+                        config.string(DragomanConfig.INPUT_FORMAT).toUpperCase(Locale.ROOT)),
+                AvroSourceDecoder.SINGLE_OBJECT,
+                new LanguagePair(
+                        source.isEmpty() ? first.source() : source, target.isEmpty() ? first.target() : target),
+                routes.keySet(),
+                config.integer(DragomanConfig.TEXT_MAX_CHARACTERS));
+    }
+
+    private static OutputRecords output(DragomanConfig config) {
+        return new OutputRecords(new OutputRecords.Settings(
+                RecordEncoder.SINGLE_OBJECT,
+                config.topics().translations(),
+                config.topics().alignments(),
+                config.topics().rejections(),
+                config.string(DragomanConfig.ALIGNMENT_ENCODING),
+                config.integer(DragomanConfig.ALIGNMENT_MAX_BYTES),
+                config.integer(DragomanConfig.REJECTION_MAX_VALUE_BYTES),
+                config.integer(DragomanConfig.MODEL_N_BEST)));
+    }
+
+    private static Map<String, Object> streamsSettings(DragomanConfig config, LookAhead lookAhead) {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("consumer.auto.offset.reset", "earliest");
+        settings.put("consumer.session.timeout.ms", "10000");
+        settings.put("consumer.heartbeat.interval.ms", "3000");
+        settings.put("consumer.max.poll.interval.ms", "300000");
+        settings.put("consumer.max.poll.records", String.valueOf(2 * config.integer(DragomanConfig.BATCH_MAX_ROWS)));
+        settings.put("producer.transaction.timeout.ms", "60000");
+        settings.put("producer.compression.type", "zstd");
+        settings.put("enable.metrics.push", "false");
+        settings.put(
+                StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, config.integer(DragomanConfig.READ_AHEAD_ROWS));
+        settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, config.integer(DragomanConfig.STREAM_THREADS));
+        settings.put(StreamsConfig.POLL_MS_CONFIG, "20");
+        settings.putAll(config.kafka());
+        settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, config.list(DragomanConfig.BOOTSTRAP_SERVERS));
+        settings.put(StreamsConfig.APPLICATION_ID_CONFIG, config.string(DragomanConfig.APPLICATION_ID));
+        settings.put(StreamsConfig.STATE_DIR_CONFIG, config.string(DragomanConfig.STATE_DIR));
+        settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, config.string(DragomanConfig.PROCESSING_GUARANTEE));
+        settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, config.integer(DragomanConfig.COMMIT_INTERVAL_MS));
+        settings.put("main.consumer.interceptor.classes", LookAheadInterceptor.class.getName());
+        settings.put("main.consumer." + LookAheadInterceptor.LOOK_AHEAD, lookAhead);
+        return settings;
+    }
+
+    private StreamThreadExceptionResponse onException(Throwable exception) {
+        for (Throwable cause = exception; cause != null; cause = cause.getCause()) {
+            if (cause instanceof ModelException) {
+                return stop(String.valueOf(cause.getMessage()));
+            }
+        }
+        if (replacements.incrementAndGet() <= THREAD_REPLACEMENTS) {
+            LOG.warn("a stream thread died and is replaced: {}", exception.toString());
+            return StreamThreadExceptionResponse.REPLACE_THREAD;
+        }
+        return stop("stream threads died " + replacements.get() + " times, the last time with: " + exception);
+    }
+
+    private StreamThreadExceptionResponse stop(String reason) {
+        fault.compareAndSet(null, reason);
+        LOG.error("stopping, nothing is committed beyond what was published: {}", reason);
+        return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+    }
+
+    /** Joins the group and returns at once. */
+    public void start() {
+        streams.start();
+    }
+
+    /** Waits until partitions are assigned; false when that took longer than {@code patience} or failed. */
+    public boolean awaitRunning(Duration patience) throws InterruptedException {
+        return running.await(patience.toMillis(), TimeUnit.MILLISECONDS)
+                && streams.state().isRunningOrRebalancing();
+    }
+
+    /** Blocks until the stream stops, by {@link #close} or by a fault. */
+    public void awaitStop() throws InterruptedException {
+        stopped.await();
+    }
+
+    /** Why the instance stopped by itself. */
+    public Optional<String> fault() {
+        return Optional.ofNullable(fault.get());
+    }
+
+    /** RUNNING, REBALANCING and so on, in Kafka Streams' words. */
+    public String state() {
+        return streams.state().name();
+    }
+
+    /** What the models did since the start, one for each bundle. */
+    public List<TranslationService.Totals> totals() {
+        List<TranslationService.Totals> totals = new ArrayList<>();
+        routes.values().forEach(route -> totals.add(route.service().totals()));
+        return totals;
+    }
+
+    /** Finishes what is in flight within 30 s, commits, and leaves the group unless it is a static member. */
+    @Override
+    public void close() {
+        CloseOptions.GroupMembershipOperation membership = staticMember
+                ? CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP
+                : CloseOptions.GroupMembershipOperation.LEAVE_GROUP;
+        streams.close(CloseOptions.timeout(DRAIN).withGroupMembershipOperation(membership));
+        routes.values().forEach(Pipeline::closeRoute);
+    }
+
+    private static void closeRoute(Route route) {
+        route.service().close();
+        route.service().model().close();
+        route.tokenizer().close();
+    }
+}
