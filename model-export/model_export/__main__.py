@@ -1,0 +1,169 @@
+"""The command line: `model-export train | export | verify | score`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+DONE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line and points at the help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def existing(text: str) -> Path:
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be a whole number above 0: was {text}")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Each command's options; nothing heavy is imported for it, so that --help is quick."""
+    top = OneLineParser(
+        prog="model-export", description="Trains translation models and makes Dragoman's bundles of them."
+    )
+    top.add_argument("--debug", action="store_true", help="show the stack trace of a failure")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{train,export,verify,score}")
+
+    train = commands.add_parser("train", help="learn a vocabulary and train a model; resumes where it stopped")
+    train.add_argument(
+        "--data", type=existing, required=True, metavar="DIR", help="folder the config's files are below"
+    )
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where weights and log go, or resume from"
+    )
+    train.add_argument("--steps", type=positive, metavar="N", help="updates in all, instead of the config's")
+
+    export = commands.add_parser("export", help="write a bundle of the best weights, verified before it appears")
+    export.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
+    export.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the bundle's folder")
+    export.add_argument("--force", action="store_true", help="replace the bundle that is there")
+
+    verify = commands.add_parser("verify", help="check a bundle's files and that its graph keeps the contract")
+    verify.add_argument("bundle", type=existing, metavar="BUNDLE")
+    verify.add_argument(
+        "--checkpoint", type=existing, metavar="DIR", help="compare with PyTorch too: the folder train wrote"
+    )
+
+    score = commands.add_parser("score", help="BLEU and chrF of a bundle over a two-column file (.tsv or .tsv.zst)")
+    score.add_argument("bundle", type=existing, metavar="BUNDLE")
+    score.add_argument("file", type=existing, metavar="FILE")
+    score.add_argument("--swap", action="store_true", help="the file's second column is the source")
+    score.add_argument("--lines", type=positive, metavar="N", help="only the first N lines")
+    score.add_argument("--skip", type=existing, metavar="FILE", help="two 0/1 columns a line: leave out lines with a 1")
+    score.add_argument("--beam-size", type=positive, metavar="K", help="instead of the bundle's")
+    score.add_argument(
+        "--length-penalty",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="X",
+        help="instead of the bundle's; several to compare",
+    )
+    score.add_argument("--record", metavar="NAME", help="write the result into the bundle's manifest and model card")
+    for command in (train, export):
+        command.add_argument(
+            "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
+        )
+    for command in (train, export, verify, score):
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return top
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from model_export import bundle
+    from model_export.config import read_config
+
+    if arguments.command != "train":
+        torch.set_num_threads(1)  # the checks' products are small: on busy cores two threads took ten times as long
+
+    match arguments.command:
+        case "train":
+            from model_export.train import train
+
+            train(read_config(arguments.config), arguments.data, arguments.out, arguments.steps)
+        case "export":
+            from model_export.verify import verify
+
+            bundle.export(
+                read_config(arguments.config),
+                arguments.checkpoint,
+                arguments.out,
+                arguments.force,
+                lambda folder: verify(folder, arguments.checkpoint),
+            )
+            print(f"wrote {arguments.out}")
+        case "verify":
+            from model_export.verify import verify
+
+            verify(arguments.bundle, arguments.checkpoint)
+        case "score":
+            _score(arguments)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from model_export import bundle
+    from model_export.score import score
+
+    if arguments.record and len(arguments.length_penalty) > 1:
+        raise ValueError("--record needs one length penalty: several were given")
+    found = bundle.faults(arguments.bundle)
+    if found:
+        raise bundle.BundleError(f"{arguments.bundle} cannot be used: " + "; ".join(found))
+    scores, sentences, beam_size = score(
+        arguments.bundle,
+        arguments.file,
+        swap=arguments.swap,
+        lines=arguments.lines,
+        penalties=arguments.length_penalty,
+        beam_size=arguments.beam_size,
+        skip=arguments.skip,
+    )
+    for line in scores:
+        print(
+            f"{arguments.file.name}: BLEU {line.bleu:.2f}  chrF {line.chrf:.2f}  "
+            f"({sentences:,} sentences, beam {beam_size}, length penalty {line.length_penalty:g})"
+        )
+    if arguments.record:
+        bundle.record(
+            arguments.bundle,
+            arguments.record,
+            {"bleu": scores[0].bleu, "chrf": scores[0].chrf, "sentences": sentences, "beam_size": beam_size},
+        )
+        print(f"recorded as {arguments.record}")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        run(arguments)
+    except KeyboardInterrupt:
+        print("model-export: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as fault:
+        if arguments.debug:
+            raise
+        message = " ".join(str(fault).split()) or type(fault).__name__
+        print(f"model-export {arguments.command}: {message} (--debug shows where)", file=sys.stderr)
+        return FAILURE
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""A training configuration: one TOML file, checked when it is read, every fault in one message."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from model_export.rnnsearch import Sizes
+from model_export.vocabulary import BYTES, SPECIAL
+
+SMALLEST_VOCABULARY = len(SPECIAL) + len(BYTES)
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message lists every reason."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A two-column file below the data folder; `lines` of it are used at each pass (all when None)."""
+
+    file: str
+    lines: int | None = None
+    name: str = ""
+    holds: int = 0  # lines in the whole file and their licence: for the model card
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    size: int
+    lines: int
+
+
+@dataclass(frozen=True)
+class Training:
+    seed: int
+    steps: int
+    warm_up: int
+    cool_down: float
+    learning_rate: float
+    batch_tokens: int
+    longest: int
+    label_smoothing: float
+    clip: float
+    average: float
+    validate_every: int
+    validate_lines: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate of update `step` (0-based): rise, plateau, linear fall."""
+        falling = self.steps * self.cool_down
+        left = (self.steps - step) / falling if falling else 1.0
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warm_up), max(0.05, left))
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The bundle's defaults: hypotheses are compared by log-probability / length ** length_penalty."""
+
+    beam_size: int = 4
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Config:
+    name: str
+    version: str
+    system: str
+    source_language: str
+    target_language: str
+    vocabulary: Vocabulary
+    sizes: Sizes
+    train: tuple[DataFile, ...]
+    validate: tuple[DataFile, ...]
+    training: Training
+    decoding: Decoding = Decoding()
+    attribution: tuple[str, ...] = ()
+    swap: bool = False
+
+
+# What a TOML value of each annotation may be; a number is at least 1 unless MINIMUM says otherwise.
+_ACCEPTED: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "int | None": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+}
+_MINIMUM = {"seed": 0, "holds": 0, "warm_up": 0}
+
+
+def _build(kind: type, table: dict[str, Any], where: str, faults: list[str]) -> Any:
+    """`kind` made of `table`, None when that cannot be; what is wrong goes to `faults`."""
+    known = {f.name: f for f in fields(kind)}
+    faults += [f"{where}.{key}: unknown setting" for key in table if key not in known]
+    faults += [f"{where}.{f.name}: missing" for f in known.values() if f.default is MISSING and f.name not in table]
+    for key, value in table.items():
+        annotation = str(known[key].type) if key in known else ""
+        accepted = _ACCEPTED.get(annotation)
+        if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and annotation != "bool")):
+            faults.append(f"{where}.{key}: should be {annotation.split(' |')[0]}: was {value!r}")
+        elif accepted and annotation.startswith("int") and value < _MINIMUM.get(key, 1):
+            faults.append(f"{where}.{key}: should be at least {_MINIMUM.get(key, 1)}: was {value}")
+        elif annotation == "float" and value < 0:
+            faults.append(f"{where}.{key}: should be at least 0: was {value}")
+    return None if faults else kind(**table)
+
+
+def read_config(path: Path) -> Config:
+    """Reads and checks `path`; raises ConfigError with every fault found."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ConfigError(f"{path}: {fault}") from fault
+    tables = {"vocabulary": dict, "sizes": dict, "training": dict, "decoding": dict, "train": list, "validate": list}
+    faults = [
+        f"{key}: should be a table" for key, kind in tables.items() if not isinstance(table.get(key, kind()), kind)
+    ]
+    if faults:
+        raise ConfigError(f"{path}: " + "; ".join(faults))
+    size = table.get("vocabulary", {}).get("size", 0)
+    if not isinstance(size, int) or not SMALLEST_VOCABULARY < size < 1 << 16:
+        faults.append(f"vocabulary.size: should be above {SMALLEST_VOCABULARY} and below 65536: was {size!r}")
+    table["sizes"] = {"vocabulary": size, **table.get("sizes", {})}
+    kinds = {"vocabulary": Vocabulary, "sizes": Sizes, "training": Training, "decoding": Decoding}
+    built: dict[str, Any] = {}
+    for key, kind in kinds.items():
+        built[key] = _build(kind, table.pop(key, {}), key, faults)
+    for key in ("train", "validate"):
+        files = table.pop(key, [])
+        if not files:
+            faults.append(f"{key}: at least one [[{key}]] table is needed")
+        built[key] = tuple(_build(DataFile, file, f"{key}[{i}]", faults) for i, file in enumerate(files))
+    built["attribution"] = tuple(table.pop("attribution", ()))
+    if table.get("system") != "rnnsearch":
+        faults.append(f"system: should be rnnsearch: was {table.get('system')!r}")
+    config = _build(Config, table | built, "configuration", faults)
+    if faults:
+        raise ConfigError(f"{path}: " + "; ".join(faults))
+    assert isinstance(config, Config)
+    return config

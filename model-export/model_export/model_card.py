@@ -1,0 +1,85 @@
+"""The model card of a bundle, written from its manifest alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "ro": "Romanian"}
+
+
+def write(manifest: dict[str, Any]) -> str:
+    """Markdown for people; every figure in it comes from the manifest."""
+    source, target = (_NAMES.get(manifest["languages"][side], "?") for side in ("source", "target"))
+    sections = (
+        _head(manifest, source, target),
+        _scores(manifest["scores"]),
+        _use(manifest),
+        _data(manifest["training"]),
+    )
+    return "\n\n".join((*sections, _making(manifest))) + "\n"
+
+
+def _head(manifest: dict[str, Any], source: str, target: str) -> str:
+    return f"""# {manifest["name"]} {manifest["version"]}: {source} to {target}
+
+{manifest["architecture_name"]} (system {manifest["architecture"]}): a bidirectional GRU reads, a GRU with additive
+attention writes (Bahdanau, Cho, Bengio 2015). {manifest["vocabulary"]["target_size"]:,} subwords with byte fallback,
+shared by both languages. The attention published with each translation is the decoder's own, the one that chose the
+words."""
+
+
+def _scores(scores: dict[str, dict[str, float]]) -> str:
+    if not scores:
+        return "## Scores\nNot scored yet: `bin/model-export score BUNDLE FILE --record NAME`."
+    rows = "\n".join(
+        f"| {name} | {s['bleu']:.1f} | {s['chrf']:.1f} | {s['sentences']:,} | {s['beam_size']} |"
+        for name, s in sorted(scores.items())
+    )
+    return f"""## Scores
+| set | BLEU | chrF | sentences | beam |
+|---|---|---|---|---|
+{rows}
+
+sacrebleu's defaults (13a tokens, case kept), one reference. Sets named `dev` also chose the weights to keep."""
+
+
+def _use(manifest: dict[str, Any]) -> str:
+    limits, decoding = manifest["limits"], manifest["decoding"]
+    return f"""## Use and limits
+Beam {decoding["beam_size"]}; hypotheses are compared by log-probability / length^{decoding["length_penalty"]}.
+At most {limits["max_source_tokens"]} source and {limits["max_target_tokens"]} target subwords, the end included,
+and at most {limits["target_ratio"]} x source + {limits["target_offset"]} target subwords.
+
+A small model: it knows short everyday sentences and the register of parliament, and gets names, rare words, numbers and
+other registers wrong. It was trained on pairs of at most 79 subwords a side; longer sentences come out worse. Do not
+rely on it where a mistranslation does harm. Its attention is a soft alignment, not an explanation of its choices."""
+
+
+def _data(training: dict[str, Any]) -> str:
+    rows = "\n".join(f"| `{f['file']}` | {f['lines']:,} | {f['licence']} |" for f in training["data"])
+    attribution = "\n".join(f"- {sentence}" for sentence in training["attribution"])
+    return f"""## Training data
+| file | lines in it | licence |
+|---|---|---|
+{rows}
+
+Keep these acknowledgements with the weights:
+
+{attribution}"""
+
+
+def _making(manifest: dict[str, Any]) -> str:
+    training, pair = manifest["training"], "-".join(manifest["languages"][side] for side in ("source", "target"))
+    config = f"model-export/configs/{pair}.rnnsearch.toml"
+    return f"""## How it was made
+{training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {training["hours"]} hours,
+seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
+validation with the best greedy BLEU, stored as float16 and computed with as float32. The configuration says how much
+of each file one pass takes.
+
+```
+bin/model-export train  --config {config} --data DATA --out RUN
+bin/model-export export --config {config} --checkpoint RUN --out BUNDLE
+bin/model-export verify BUNDLE --checkpoint RUN
+bin/model-export score  BUNDLE FILE --record NAME
+```"""

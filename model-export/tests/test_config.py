@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from model_export.config import Config, ConfigError, Decoding, read_config
+from model_export.rnnsearch import Sizes
+
+FR_EN = Path(__file__).parents[1] / "configs" / "fr-en.rnnsearch.toml"
+
+
+def test_the_released_configuration_should_be_readable() -> None:
+    config = read_config(FR_EN)
+    assert config.sizes == Sizes(8000, embedding=256, encoder=256, decoder=512, attention=256, dropout=0.1)
+    assert all(file.licence and file.holds for file in config.train)
+    assert len(config.attribution) == 2
+
+
+def test_decoding_should_default_to_beam_4_and_penalty_1(config: Config) -> None:
+    assert config.decoding == Decoding(beam_size=4, length_penalty=1.0)
+
+
+def test_rate_should_rise_stay_and_fall(config: Config) -> None:
+    rates = [round(config.training.rate(step), 4) for step in range(8)]
+    assert rates == [0.005, 0.01, 0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025]
+
+
+def test_every_fault_should_be_in_one_message(tmp_path: Path, data: Path) -> None:
+    text = (data / "config.toml").read_text(encoding="utf-8")
+    text = text.replace("steps = 8", 'steps = "many"').replace("seed = 7", "sead = 7").replace("size = 300", "size = 9")
+    text = text.replace('system = "rnnsearch"', 'system = "other"').replace("clip = 1.0", "clip = -1.0")
+    (tmp_path / "x.toml").write_text(text.replace('name = "tiny"', ""), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path / "x.toml")
+    for expected in (
+        "training.steps: should be int: was 'many'",
+        "training.sead: unknown setting",
+        "training.seed: missing",
+        "training.clip: should be at least 0: was -1.0",
+        "vocabulary.size: should be above 260 and below 65536: was 9",
+        "system: should be rnnsearch: was 'other'",
+        "configuration.name: missing",
+    ):
+        assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["not = [toml", "train = 3", "vocabulary = 1"])
+def test_a_file_that_is_no_configuration_should_be_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x\.toml"):
+        read_config(tmp_path / "x.toml")
+
+
+def test_a_missing_file_should_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        read_config(tmp_path / "none.toml")

@@ -1,0 +1,126 @@
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+from torch import Tensor
+
+from model_export.onnx_graph import build, metadata
+from model_export.rnnsearch import RNNsearch
+from model_export.search import Steps, beam_search, best, limits
+
+SOURCE = torch.tensor([[5, 6, 7, 8, 9, 2], [10, 11, 2, 0, 0, 0], [12, 2, 0, 0, 0, 0]])
+FREE = torch.zeros(3, 0, dtype=torch.long)
+LONGEST = 25
+
+
+@pytest.fixture(scope="module")
+def graph(model: RNNsearch) -> onnx.ModelProto:
+    return build(model.state_dict(), metadata(1, "abc", "S1"))
+
+
+@pytest.fixture(scope="module")
+def session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, source: Tensor, beam_size: int, prefix: Tensor | None = None) -> Steps:
+    outputs = session.run(
+        ["tokens", "parents", "log_probs", "attention", "scores"],
+        {
+            "source_ids": source.numpy(),
+            "source_mask": (source != 0).long().numpy(),
+            "target_prefix": (FREE[: len(source)] if prefix is None else prefix).numpy(),
+            "max_target_length": np.array(LONGEST),
+            "beam_size": np.array(beam_size),
+        },
+    )
+    return Steps(*map(torch.from_numpy, outputs))
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("prefix", [FREE, torch.tensor([[7, -1, 8], [9, 2, -1], [-1, -1, 30]]), torch.full((3, 2), -1)])
+def test_loop_should_equal_the_search_in_pytorch(
+    session: onnxruntime.InferenceSession, model: RNNsearch, beam_size: int, prefix: Tensor
+) -> None:
+    found = run(session, SOURCE, beam_size, prefix)
+    expected = beam_search(model, SOURCE, SOURCE != 0, beam_size, LONGEST, prefix)
+    assert [part.shape for part in found] == [part.shape for part in expected]
+    torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=0)
+    for sentence, limit in enumerate(limits(SOURCE != 0, prefix, LONGEST).tolist()):
+        a, b = best(found, sentence, limit, 1.0), best(expected, sentence, limit, 1.0)
+        assert a.ids == b.ids
+        torch.testing.assert_close(a.log_probs, b.log_probs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(a.attention, b.attention, atol=1e-5, rtol=0)
+
+
+def test_every_step_should_equal_pytorchs_until_its_sentence_ends(
+    session: onnxruntime.InferenceSession, model: RNNsearch
+) -> None:
+    found, expected = run(session, SOURCE, 4), beam_search(model, SOURCE, SOURCE != 0, 4, LONGEST)
+    assert found.tokens.equal(expected.tokens)
+    assert found.parents.equal(expected.parents)
+    for row in range(3):
+        alone = SOURCE[row : row + 1, SOURCE[row] != 0]
+        end, length = len(beam_search(model, alone, alone != 0, 4, LONGEST).tokens), alone.shape[1]
+        torch.testing.assert_close(found.attention[:end, row], expected.attention[:end, row], atol=1e-5, rtol=0)
+        after = found.attention[end:, row, :, :length]
+        torch.testing.assert_close(after, torch.full_like(after, 1 / length))
+
+
+def test_attention_should_sum_to_1_and_be_0_on_padding(session: onnxruntime.InferenceSession) -> None:
+    found = run(session, SOURCE, 4).attention
+    torch.testing.assert_close(found.sum(dim=3), torch.ones(found.shape[:3]))
+    assert found[:, 1, :, 3:].eq(0).all()
+    assert found[:, 2, :, 2:].eq(0).all()
+
+
+@pytest.mark.parametrize("sentence", [0, 1, 2])
+def test_a_sentence_alone_should_give_what_it_gives_in_a_batch(
+    session: onnxruntime.InferenceSession, sentence: int
+) -> None:
+    limit = int(limits(SOURCE != 0, FREE, LONGEST)[sentence])
+    length = int((SOURCE[sentence] != 0).sum())
+    together = best(run(session, SOURCE, 4), sentence, limit, 1.0)
+    alone = best(run(session, SOURCE[sentence : sentence + 1, :length], 4), 0, limit, 1.0)
+    assert together.ids == alone.ids
+    torch.testing.assert_close(together.attention[:, :length], alone.attention, atol=1e-6, rtol=0)
+
+
+def test_a_translation_given_back_as_prefix_should_give_the_same_attention(
+    session: onnxruntime.InferenceSession, model: RNNsearch
+) -> None:
+    limit = limits(SOURCE != 0, FREE, LONGEST).tolist()
+    free = [best(run(session, SOURCE, 4), row, limit[row], 1.0) for row in range(3)]
+    prefix = torch.full((3, max(len(h.ids) for h in free)), -1)
+    for row, hypothesis in zip(prefix, free, strict=True):
+        row[: len(hypothesis.ids)] = torch.tensor(hypothesis.ids)
+    forced = run(session, SOURCE, 1, prefix)
+    with torch.no_grad():
+        _, attention = model(SOURCE, SOURCE != 0, torch.cat([torch.ones(3, 1).long(), prefix.clamp(min=0)], dim=1))
+    for row, hypothesis in enumerate(free):
+        again = best(forced, row, limit[row], 1.0)
+        assert again.ids == hypothesis.ids
+        torch.testing.assert_close(again.attention, hypothesis.attention, atol=1e-5, rtol=0)
+        torch.testing.assert_close(again.attention, attention[row, : len(again.ids)], atol=1e-5, rtol=0)
+
+
+def test_a_whole_target_forced_should_take_no_more_steps_than_it_has(session: onnxruntime.InferenceSession) -> None:
+    found = run(session, SOURCE[:1], 4, torch.tensor([[7, 8, 2]]))
+    assert found.tokens[:, 0, 0].tolist() == [7, 8, 2]
+    assert not any(part.isnan().any() for part in found)
+
+
+def test_weights_should_be_stored_as_float16(graph: onnx.ModelProto) -> None:
+    kinds = {i.name: i.data_type for i in graph.graph.initializer if np.prod(i.dims) > 10}
+    assert set(kinds.values()) == {TensorProto.FLOAT16}
+    assert "decoder_embedding.float16" in kinds
+
+
+def test_metadata_should_name_format_vocabulary_and_architecture(graph: onnx.ModelProto) -> None:
+    assert {p.key: p.value for p in graph.metadata_props} == {
+        "dragoman.format_version": "1",
+        "dragoman.vocabulary_sha256": "abc",
+        "dragoman.architecture": "S1",
+    }

@@ -1,0 +1,111 @@
+package io.dragoman.it;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a person types, as a person types it. */
+class CommandsIT {
+    @TempDir
+    static Path folder;
+
+    private static DragomanProcess run(String input, String... arguments) throws Exception {
+        DragomanProcess process = DragomanProcess.start(folder, arguments);
+        process.type(input);
+        return process;
+    }
+
+    @Test
+    void shouldTranslateLineByLineInOrderAndKeepThePlaceOfARejectedLine() throws Exception {
+        DragomanProcess process = run("Merci.\n\nOui.\nMerci.\n", "translate", "--from", "fr", "--to", "en");
+        assertEquals(0, process.await(), process.err());
+        List<String> lines = process.out().lines().toList();
+        assertEquals(4, lines.size());
+        assertEquals("", lines.get(1));
+        assertFalse(lines.get(0).isBlank());
+        assertEquals(lines.get(0), lines.get(3));
+        assertTrue(process.err().contains("line 2 rejected, EMPTY"), process.err());
+    }
+
+    @Test
+    void shouldPrintTranslationsWithWeightsAsJson() throws Exception {
+        DragomanProcess process = run("Le chat noir est sur le tapis\n", "translate", "--json");
+        assertEquals(0, process.await(), process.err());
+        JsonNode object = new ObjectMapper().readTree(process.out());
+        JsonNode alignment = object.get("alignment");
+        assertEquals("Le chat noir est sur le tapis", object.get("source").asText());
+        assertEquals(
+                alignment.get("target_tokens").size(), alignment.get("weights").size());
+        assertEquals(alignment.get("target_tokens").size(), object.get("tokens").size());
+        for (JsonNode row : alignment.get("weights")) {
+            assertEquals(alignment.get("source_tokens").size(), row.size());
+            double sum = 0;
+            for (JsonNode weight : row) {
+                sum += weight.asDouble();
+            }
+            assertEquals(1, sum, 1e-5);
+        }
+        assertTrue(alignment.get("links").asText().matches("\\d+-\\d+( \\d+-\\d+)*"));
+    }
+
+    @Test
+    void shouldAlignGivenPairsAndKeepThePlaceOfABadLine() throws Exception {
+        DragomanProcess process =
+                run("Le chat noir\tThe black cat\nno tab here\nMerci\tThanks\n", "align", "--from", "fr", "--to", "en");
+        assertEquals(1, process.await());
+        List<String> lines = process.out().lines().toList();
+        assertEquals(3, lines.size());
+        assertEquals(3, lines.get(0).split(" ").length);
+        assertEquals("", lines.get(1));
+        assertEquals("0-0", lines.get(2));
+        assertTrue(process.err().contains("line 2 should have 2 columns"), process.err());
+    }
+
+    @Test
+    void shouldVerifyTheBundleThatComesWithIt() throws Exception {
+        DragomanProcess process = run("", "bundle", "verify", "fr-en");
+        assertEquals(0, process.await(), process.out() + process.err());
+        assertEquals(
+                6, process.out().lines().filter(line -> line.startsWith("ok ")).count(), process.out());
+    }
+
+    /**
+     * The demo is traced: every connect of every thread, Java's and the native libraries', has to go to the loopback
+     * interface. A look-up of a name would show as a connect to a name server, or to its socket.
+     */
+    @Test
+    void shouldContactNobodyButTheBroker() throws Exception {
+        Path trace = folder.resolve("trace");
+        DragomanProcess process = DragomanProcess.start(
+                folder,
+                List.of("strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", trace.toString()),
+                "demo",
+                "--once");
+        assertEquals(0, process.await(), process.err());
+        assertTrue(process.out().contains("Le chat noir est sur le tapis"), process.out());
+        Set<String> contacted = new TreeSet<>();
+        Pattern address = Pattern.compile("sa_family=AF_INET6?,.*?inet_(?:addr|pton)\\((?:AF_INET6, )?\"([^\"]+)\"");
+        for (String line : Files.readAllLines(trace)) {
+            Matcher matcher = address.matcher(line);
+            while (matcher.find()) {
+                contacted.add(matcher.group(1));
+            }
+            assertFalse(line.contains("nscd") && line.contains(" = 0"), line);
+        }
+        contacted.removeIf(host -> host.equals("::ffff:127.0.0.1") || host.equals("127.0.0.1") || host.equals("::1"));
+        assertEquals(Set.of(), contacted);
+        assertTrue(Files.readString(trace).contains("127.0.0.1"), "the trace is empty: is strace allowed here?");
+    }
+}

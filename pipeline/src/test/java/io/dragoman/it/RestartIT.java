@@ -1,0 +1,89 @@
+package io.dragoman.it;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.dragoman.config.DragomanConfig;
+import io.dragoman.config.TopicNames;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.CleanupMode;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A pipeline process is killed while sentences wait and run; nothing is lost, doubled or out of order. */
+class RestartIT {
+    private static final int SENTENCES = 450;
+
+    @TempDir(cleanup = CleanupMode.NEVER)
+    static Path folder;
+
+    @Test
+    void shouldPublishEverySentenceOnceAndInOrderWhenKilledTwiceInMidLoad() throws Exception {
+        try (TestCluster cluster = new TestCluster(folder)) {
+            Map<String, String> settings = cluster.settings(
+                    "restart",
+                    Map.of(
+                            DragomanConfig.MODEL_BEAM_SIZE,
+                            "2",
+                            DragomanConfig.BATCH_MAX_ROWS,
+                            "16",
+                            "kafka.main.consumer.group.instance.id",
+                            "restart-0"));
+            Path config = folder.resolve("restart.properties");
+            Files.write(
+                    config,
+                    settings.entrySet().stream()
+                            .map(entry -> entry.getKey() + "=" + entry.getValue())
+                            .toList());
+            TopicNames topics = TestCluster.topics(settings);
+            for (int i = 0; i < SENTENCES; i++) {
+                cluster.sendSoon(topics.sentences(), i % 3, String.valueOf(i), "Voici la phrase numéro " + i + ".");
+            }
+            cluster.flush();
+
+            int before = 0;
+            for (int kill = 0; kill < 2; kill++) {
+                int seen = before;
+                try (DragomanProcess process = DragomanProcess.start(folder, "run", "--config", config.toString())) {
+                    before = cluster.read(topics.translations(), r -> r.size() > seen + 40)
+                            .size();
+                    process.kill();
+                }
+                assertTrue(before < SENTENCES, "it was done before it was killed: send more sentences");
+            }
+            try (DragomanProcess process = DragomanProcess.start(folder, "run", "--config", config.toString())) {
+                assertOnceAndInOrder(cluster.read(topics.translations(), SENTENCES));
+                assertOnceAndInOrder(cluster.read(topics.alignments(), SENTENCES));
+                process.terminate();
+                assertEquals(143, process.await(), process.err());
+            }
+        }
+    }
+
+    private static void assertOnceAndInOrder(List<ConsumerRecord<byte[], byte[]>> records) {
+        Map<Integer, List<Integer>> byPartition = records.stream()
+                .collect(Collectors.groupingBy(
+                        record -> Integer.parseInt(TestCluster.text(record.key())) % 3,
+                        Collectors.mapping(
+                                record -> Integer.parseInt(TestCluster.text(record.key())), Collectors.toList())));
+        List<Integer> all = new ArrayList<>();
+        for (int partition = 0; partition < 3; partition++) {
+            int first = partition;
+            assertEquals(
+                    IntStream.range(0, SENTENCES)
+                            .filter(i -> i % 3 == first)
+                            .boxed()
+                            .toList(),
+                    byPartition.get(partition));
+            all.addAll(byPartition.get(partition));
+        }
+        assertEquals(SENTENCES, all.size());
+    }
+}

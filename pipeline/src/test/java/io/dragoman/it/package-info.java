@@ -1,0 +1,2 @@
+/** Tests against a real broker, the committed bundle and real processes. */
+package io.dragoman.it;
