@@ -32,12 +32,14 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final LookAhead lookAhead;
     private final OutputRecords output;
     private final Duration timeout;
+    private final SamePartition partitioner;
     private @Nullable ProcessorContext<byte[], byte[]> context;
 
-    TranslateProcessor(LookAhead lookAhead, OutputRecords output, Duration timeout) {
+    TranslateProcessor(LookAhead lookAhead, OutputRecords output, Duration timeout, SamePartition partitioner) {
         this.lookAhead = lookAhead;
         this.output = output;
         this.timeout = timeout;
+        this.partitioner = partitioner;
     }
 
     @Override
@@ -48,13 +50,14 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     @Override
     public void process(Record<byte[], byte[]> record) {
         ProcessorContext<byte[], byte[]> here = context();
+        Origin origin = origin(here, record);
+        partitioner.set(origin.partition());
         byte @Nullable [] value = record.value();
         if (value == null) { // a tombstone stays one
             here.forward(record, TranslationTopology.TRANSLATIONS);
             here.forward(record, TranslationTopology.ALIGNMENTS);
             return;
         }
-        Origin origin = origin(here, record);
         Intake.Taken taken = lookAhead.take(origin, record.headers(), value);
         if (taken instanceof Intake.Taken.Refused refused) {
             reject(record, origin, refused.refusal());

@@ -38,17 +38,19 @@ final class TranslationTopology {
 
     static Topology build(TopicNames topics, LookAhead lookAhead, OutputRecords output, Duration timeout) {
         ByteArraySerializer bytes = new ByteArraySerializer();
+        SamePartition partitioner = new SamePartition();
         return new Topology()
                 .addSource(SENTENCES, new ByteArrayDeserializer(), new ByteArrayDeserializer(), topics.sentences())
-                .addProcessor(TRANSLATE, () -> new TranslateProcessor(lookAhead, output, timeout), SENTENCES)
+                .addProcessor(
+                        TRANSLATE, () -> new TranslateProcessor(lookAhead, output, timeout, partitioner), SENTENCES)
                 .addStateStore(
                         Stores.keyValueStoreBuilder(
                                         Stores.persistentKeyValueStore(ANCHOR), Serdes.ByteArray(), Serdes.ByteArray())
                                 .withLoggingDisabled()
                                 .withCachingDisabled(),
                         TRANSLATE)
-                .addSink(TRANSLATIONS, topics.translations(), bytes, bytes, TRANSLATE)
-                .addSink(ALIGNMENTS, topics.alignments(), bytes, bytes, TRANSLATE)
-                .addSink(REJECTIONS, topics.rejections(), bytes, bytes, TRANSLATE);
+                .addSink(TRANSLATIONS, topics.translations(), bytes, bytes, partitioner, TRANSLATE)
+                .addSink(ALIGNMENTS, topics.alignments(), bytes, bytes, partitioner, TRANSLATE)
+                .addSink(REJECTIONS, topics.rejections(), bytes, bytes, partitioner, TRANSLATE);
     }
 }

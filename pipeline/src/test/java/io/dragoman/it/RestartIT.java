@@ -7,7 +7,6 @@ import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.TopicNames;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -67,13 +66,13 @@ class RestartIT {
         }
     }
 
+    /** Results stand in the partition of their sentences, in the order of their sentences. */
     private static void assertOnceAndInOrder(List<ConsumerRecord<byte[], byte[]>> records) {
         Map<Integer, List<Integer>> byPartition = records.stream()
                 .collect(Collectors.groupingBy(
-                        record -> Integer.parseInt(TestCluster.text(record.key())) % 3,
+                        ConsumerRecord::partition,
                         Collectors.mapping(
                                 record -> Integer.parseInt(TestCluster.text(record.key())), Collectors.toList())));
-        List<Integer> all = new ArrayList<>();
         for (int partition = 0; partition < 3; partition++) {
             int first = partition;
             assertEquals(
@@ -82,8 +81,6 @@ class RestartIT {
                             .boxed()
                             .toList(),
                     byPartition.get(partition));
-            all.addAll(byPartition.get(partition));
         }
-        assertEquals(SENTENCES, all.size());
     }
 }
