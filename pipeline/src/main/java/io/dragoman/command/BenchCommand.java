@@ -49,7 +49,7 @@ final class BenchCommand implements Callable<Integer> {
 
     @Option(
             names = "--sentences",
-            defaultValue = "1500",
+            defaultValue = "2000",
             description = "How many; the file is repeated or cut (default: ${DEFAULT-VALUE}).")
     private int sentences;
 
@@ -101,7 +101,7 @@ final class BenchCommand implements Callable<Integer> {
                     Pipeline.workers(local.config()));
             System.out.flush();
             bare(local.config(), model, limits, few); // warm-up, not counted
-            piped(local, lines.subList(0, lines.size() / 4));
+            piped(local, lines);
             for (int round = 1; round <= rounds; round++) {
                 bare.add(bare(local.config(), model, limits, texts));
                 piped.add(piped(local, lines));

@@ -2,6 +2,7 @@ package io.dragoman.command;
 
 import io.dragoman.infer.BundleException;
 import io.dragoman.topology.Topics;
+import io.dragoman.wire.RegistryException;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -83,6 +84,7 @@ public final class Dragoman {
                 || exception instanceof BundleException
                 || exception instanceof Topics.ClusterException
                 || exception instanceof ConfigException
+                || exception instanceof RegistryException
                 || exception instanceof IOException) {
             return complain(String.valueOf(exception.getMessage()));
         }

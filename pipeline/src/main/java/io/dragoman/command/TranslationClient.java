@@ -5,6 +5,7 @@ import io.dragoman.schema.Alignment;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.Translation;
 import io.dragoman.schema.TrustedRecords;
+import io.dragoman.wire.ConfluentFormat;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -15,6 +16,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicReference;
+import org.apache.avro.message.BinaryMessageDecoder;
+import org.apache.avro.specific.SpecificRecordBase;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -37,6 +40,7 @@ final class TranslationClient implements AutoCloseable {
     private final String session = UUID.randomUUID().toString();
     private final @Nullable String source;
     private final @Nullable String target;
+    private final @Nullable ConfluentFormat format;
     private final KafkaProducer<byte[], byte[]> producer;
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final AtomicReference<@Nullable Exception> sendFailure = new AtomicReference<>();
@@ -46,7 +50,7 @@ final class TranslationClient implements AutoCloseable {
     /**
      * Connects; what was published before is not read.
      *
-     * @param clientSettings for producer and consumer, e.g. security
+     * @param clientSettings for producer and consumer, e.g. security; {@code schema.registry.url} too when there is one
      * @param source language, or null for the pipeline's default; likewise {@code target}
      */
     TranslationClient(
@@ -60,7 +64,11 @@ final class TranslationClient implements AutoCloseable {
         this.topics = topics;
         this.source = source;
         this.target = target;
-        Map<String, Object> settings = new HashMap<>(clientSettings);
+        Map<String, String> given = new HashMap<>(clientSettings);
+        String registry = given.remove("schema.registry.url");
+        String userInfo = given.remove("basic.auth.user.info");
+        this.format = registry == null ? null : new ConfluentFormat(registry, userInfo == null ? "" : userInfo, false);
+        Map<String, Object> settings = new HashMap<>(given);
         settings.put("bootstrap.servers", bootstrapServers);
         settings.put("enable.metrics.push", "false");
         Map<String, Object> reading = new HashMap<>(settings);
@@ -144,15 +152,15 @@ final class TranslationClient implements AutoCloseable {
     }
 
     private void read(long number, ConsumerRecord<byte[], byte[]> record, Map<Long, Reply> replies) throws IOException {
-        ByteBuffer value = ByteBuffer.wrap(record.value());
+        byte[] value = record.value();
         if (record.topic().equals(topics.rejections())) {
-            replies.put(number, new Reply(null, null, Rejection.getDecoder().decode(value)));
+            replies.put(number, new Reply(null, null, decode(value, Rejection.class, Rejection.getDecoder())));
             return;
         }
         if (record.topic().equals(topics.translations())) {
-            translations.put(number, Translation.getDecoder().decode(value));
+            translations.put(number, decode(value, Translation.class, Translation.getDecoder()));
         } else {
-            alignments.put(number, Alignment.getDecoder().decode(value));
+            alignments.put(number, decode(value, Alignment.class, Alignment.getDecoder()));
         }
         Translation translation = translations.get(number);
         Alignment alignment = alignments.get(number);
@@ -161,6 +169,11 @@ final class TranslationClient implements AutoCloseable {
             alignments.remove(number);
             replies.put(number, new Reply(translation, alignment, null));
         }
+    }
+
+    private <T extends SpecificRecordBase> T decode(byte[] value, Class<T> type, BinaryMessageDecoder<T> singleObject)
+            throws IOException {
+        return format == null ? singleObject.decode(ByteBuffer.wrap(value)) : format.decode(value, type);
     }
 
     private long numberOf(byte @Nullable [] key) {

@@ -35,6 +35,8 @@ public final class DragomanConfig {
     public static final String TOPIC_REPLICATION = "topic.replication";
     public static final String INPUT_FORMAT = "input.format";
     public static final String SCHEMA_REGISTRY_URL = "schema.registry.url";
+    public static final String AUTO_REGISTER_SCHEMAS = "auto.register.schemas";
+    public static final String BASIC_AUTH_USER_INFO = "basic.auth.user.info";
     public static final String BUNDLES = "bundles";
     public static final String SOURCE_LANGUAGE = "source.language";
     public static final String TARGET_LANGUAGE = "target.language";
@@ -95,6 +97,13 @@ public final class DragomanConfig {
                     MEDIUM,
                     "A Confluent-compatible schema registry: records then start with a magic byte and a schema id."
                             + " Empty: Avro single-object encoding, no registry needed.")
+            .define(
+                    AUTO_REGISTER_SCHEMAS,
+                    Type.BOOLEAN,
+                    true,
+                    LOW,
+                    "Whether schemas that the registry does not know are registered; otherwise that is an error at start.")
+            .define(BASIC_AUTH_USER_INFO, Type.PASSWORD, "", LOW, "user:password for the schema registry.")
             .define(
                     SOURCE_LANGUAGE,
                     Type.STRING,
@@ -318,6 +327,15 @@ public final class DragomanConfig {
 
     public String string(String name) {
         return values.getString(name);
+    }
+
+    public boolean flag(String name) {
+        return values.getBoolean(name);
+    }
+
+    /** A secret in clear; never log it. */
+    public String secret(String name) {
+        return values.getPassword(name).value();
     }
 
     public List<String> list(String name) {

@@ -3,6 +3,7 @@ package io.dragoman.ingest;
 import io.dragoman.config.LanguagePair;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
+import io.dragoman.wire.RegistryException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -16,7 +17,8 @@ import org.apache.kafka.common.header.Headers;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Bytes from strangers to a {@link SourceText}. Any input gives an answer, none throws. Threading: safe for many threads.
+ * Bytes from strangers to a {@link SourceText}. Any input gives an answer; only a schema registry that
+ * does not answer is thrown. Threading: safe for many threads.
  */
 public final class SourceTextReader {
     public static final String SOURCE_LANGUAGE_HEADER = "source-language";
@@ -57,6 +59,8 @@ public final class SourceTextReader {
             draft = format == Format.TEXT ? readText(origin, value) : readAvro(origin, value);
         } catch (CharacterCodingException e) {
             return refused(origin.id(), Reason.UNDECODABLE, "the value should be UTF-8 text: it is not");
+        } catch (RegistryException e) {
+            throw e; // not the record's fault
         } catch (IOException | RuntimeException e) {
             return refused(
                     origin.id(), Reason.UNDECODABLE, "the value should be an Avro SourceText: " + e.getMessage());

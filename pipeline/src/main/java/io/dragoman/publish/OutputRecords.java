@@ -1,5 +1,6 @@
 package io.dragoman.publish;
 
+import io.dragoman.config.TopicNames;
 import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.Hypothesis;
@@ -29,6 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.apache.avro.Schema;
 import org.apache.kafka.common.header.Headers;
 import org.jspecify.annotations.Nullable;
 
@@ -55,6 +57,14 @@ public final class OutputRecords {
 
     public OutputRecords(Settings settings) {
         this.settings = settings;
+    }
+
+    /** What each output topic holds. */
+    public static Map<String, Schema> schemas(TopicNames topics) {
+        return Map.of(
+                topics.translations(), Translation.getClassSchema(),
+                topics.alignments(), Alignment.getClassSchema(),
+                topics.rejections(), Rejection.getClassSchema());
     }
 
     /** @param alignment empty for architectures without attention */

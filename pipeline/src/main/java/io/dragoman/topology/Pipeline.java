@@ -3,6 +3,7 @@ package io.dragoman.topology;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.TopicNames;
 import io.dragoman.infer.Bundle;
 import io.dragoman.infer.BundleException;
 import io.dragoman.infer.BundleManifest;
@@ -15,6 +16,7 @@ import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
+import io.dragoman.wire.ConfluentFormat;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -50,7 +52,9 @@ public final class Pipeline implements AutoCloseable {
     private static final int THREAD_REPLACEMENTS = 10;
     private static final Duration DRAIN = Duration.ofSeconds(30);
 
+    private final TopicNames topics;
     private final Map<LanguagePair, Route> routes;
+    private final @Nullable ConfluentFormat registry;
     private final KafkaStreams streams;
     private final boolean staticMember;
     private final AtomicReference<@Nullable String> fault = new AtomicReference<>();
@@ -59,15 +63,21 @@ public final class Pipeline implements AutoCloseable {
     private final CountDownLatch stopped = new CountDownLatch(1);
 
     private Pipeline(DragomanConfig config, Map<LanguagePair, Route> routes) {
+        this.topics = config.topics();
         this.routes = routes;
-        LookAhead lookAhead = new LookAhead(config.topics().sentences(), new Intake(reader(config, routes), routes));
+        this.registry = registry(config);
+        LookAhead lookAhead =
+                new LookAhead(config.topics().sentences(), new Intake(reader(config, routes, registry), routes));
         Map<String, Object> settings = streamsSettings(config, lookAhead);
         this.staticMember = settings.containsKey("main.consumer.group.instance.id")
                 || settings.containsKey("group.instance.id")
                 || settings.containsKey("consumer.group.instance.id");
         this.streams = new KafkaStreams(
                 TranslationTopology.build(
-                        config.topics(), lookAhead, output(config), config.millis(DragomanConfig.MODEL_TIMEOUT_MS)),
+                        config.topics(),
+                        lookAhead,
+                        output(config, registry),
+                        config.millis(DragomanConfig.MODEL_TIMEOUT_MS)),
                 new StreamsConfig(settings));
         streams.setUncaughtExceptionHandler(this::onException);
         streams.setStateListener((now, before) -> {
@@ -164,23 +174,34 @@ public final class Pipeline implements AutoCloseable {
         return config.gpu() != null ? 1 : Math.max(1, Runtime.getRuntime().availableProcessors() / threads);
     }
 
-    private static SourceTextReader reader(DragomanConfig config, Map<LanguagePair, Route> routes) {
+    private static @Nullable ConfluentFormat registry(DragomanConfig config) {
+        String url = config.string(DragomanConfig.SCHEMA_REGISTRY_URL);
+        return url.isEmpty()
+                ? null
+                : new ConfluentFormat(
+                        url,
+                        config.secret(DragomanConfig.BASIC_AUTH_USER_INFO),
+                        config.flag(DragomanConfig.AUTO_REGISTER_SCHEMAS));
+    }
+
+    private static SourceTextReader reader(
+            DragomanConfig config, Map<LanguagePair, Route> routes, @Nullable ConfluentFormat registry) {
         LanguagePair first = routes.keySet().iterator().next();
         String source = config.string(DragomanConfig.SOURCE_LANGUAGE);
         String target = config.string(DragomanConfig.TARGET_LANGUAGE);
         return new SourceTextReader(
                 SourceTextReader.Format.valueOf(
                         config.string(DragomanConfig.INPUT_FORMAT).toUpperCase(Locale.ROOT)),
-                AvroSourceDecoder.SINGLE_OBJECT,
+                registry == null ? AvroSourceDecoder.SINGLE_OBJECT : AvroSourceDecoder.confluent(registry),
                 new LanguagePair(
                         source.isEmpty() ? first.source() : source, target.isEmpty() ? first.target() : target),
                 routes.keySet(),
                 config.integer(DragomanConfig.TEXT_MAX_CHARACTERS));
     }
 
-    private static OutputRecords output(DragomanConfig config) {
+    private static OutputRecords output(DragomanConfig config, @Nullable ConfluentFormat registry) {
         return new OutputRecords(new OutputRecords.Settings(
-                RecordEncoder.SINGLE_OBJECT,
+                registry == null ? RecordEncoder.SINGLE_OBJECT : registry::encode,
                 config.topics().translations(),
                 config.topics().alignments(),
                 config.topics().rejections(),
@@ -234,8 +255,15 @@ public final class Pipeline implements AutoCloseable {
         return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
     }
 
-    /** Joins the group and returns at once. */
+    /**
+     * Joins the group and returns at once.
+     *
+     * @throws io.dragoman.wire.RegistryException when there is a schema registry and it does not take the schemas
+     */
     public void start() {
+        if (registry != null) {
+            OutputRecords.schemas(topics).forEach(registry::prepare);
+        }
         streams.start();
     }
 
