@@ -7,6 +7,7 @@ import io.dragoman.infer.OnnxTranslationModel;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
+import io.dragoman.infer.TranslationService.Totals;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
 import io.dragoman.topology.Pipeline;
@@ -19,10 +20,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicLong;
@@ -41,6 +44,8 @@ import picocli.CommandLine.Option;
                 "Measures the bare model, the whole pipeline and batches of one on the same sentences, in one run.",
         mixinStandardHelpOptions = true)
 final class BenchCommand implements Callable<Integer> {
+    private static final long SEED = 1;
+
     @Option(names = "--bundle", defaultValue = "fr-en", description = "The model (default: ${DEFAULT-VALUE}).")
     private String bundle = "fr-en";
 
@@ -62,10 +67,21 @@ final class BenchCommand implements Callable<Integer> {
     @Option(names = "--set", paramLabel = "NAME=VALUE", description = "A setting of the pipeline; may be repeated.")
     private Map<String, String> settings = new java.util.HashMap<>();
 
-    /** Seconds, and target tokens when known. */
-    private record Measured(double seconds, int sentences) {
+    private record Measured(double seconds, Totals totals) {
+        /** Sentences a second. */
         double rate() {
-            return sentences / seconds;
+            return totals.sentences() / seconds;
+        }
+
+        @Override
+        public String toString() {
+            return String.format(
+                    Locale.ROOT,
+                    "%.1f sentences/s, %.0f target tokens/s, %.1f rows a batch, %.0f %% padding",
+                    rate(),
+                    totals.targetTokens() / seconds,
+                    totals.sentences() / (double) totals.batches(),
+                    100.0 * (totals.paddedTokens() - totals.sourceTokens()) / totals.paddedTokens());
         }
     }
 
@@ -106,13 +122,10 @@ final class BenchCommand implements Callable<Integer> {
                 bare.add(bare(local.config(), model, limits, texts));
                 piped.add(piped(local, lines));
                 singly.add(bare(local.config(), model, limits.singly(), few));
-                System.out.printf(
-                        Locale.ROOT,
-                        "round %d: bare model %.1f/s, pipeline %.1f/s, batches of one %.1f/s%n",
-                        round,
-                        bare.get(round - 1).rate(),
-                        piped.get(round - 1).rate(),
-                        singly.get(round - 1).rate());
+                System.out.println("round " + round);
+                System.out.println("  bare model      " + bare.get(round - 1));
+                System.out.println("  pipeline        " + piped.get(round - 1));
+                System.out.println("  batches of one  " + singly.get(round - 1));
                 System.out.flush();
             }
         }
@@ -141,6 +154,7 @@ final class BenchCommand implements Callable<Integer> {
         while (lines.size() < sentences) {
             lines.add(all.get(lines.size() % all.size()));
         }
+        Collections.shuffle(lines, new Random(SEED)); // so that any part is a fair sample of the whole
         return lines;
     }
 
@@ -152,7 +166,7 @@ final class BenchCommand implements Callable<Integer> {
             List<CompletableFuture<Outcome>> results =
                     texts.stream().map(service::submit).toList();
             results.forEach(CompletableFuture::join);
-            return new Measured((System.nanoTime() - start) / 1e9, texts.size());
+            return new Measured((System.nanoTime() - start) / 1e9, service.totals());
         }
     }
 
@@ -162,6 +176,7 @@ final class BenchCommand implements Callable<Integer> {
                 local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
             Iterator<String> next = lines.iterator();
             AtomicLong rejected = new AtomicLong();
+            Totals before = local.pipeline().totals().get(0);
             long start = System.nanoTime();
             new Conversation(client, () -> local.pipeline().fault().orElse("the pipeline stopped"))
                     .run(() -> next.hasNext() ? next.next() : null, (number, line, reply) -> {
@@ -172,7 +187,8 @@ final class BenchCommand implements Callable<Integer> {
             if (rejected.get() > 0) {
                 throw new CommandException(rejected + " of the sentences were rejected: use others");
             }
-            return new Measured((System.nanoTime() - start) / 1e9, lines.size());
+            double seconds = (System.nanoTime() - start) / 1e9;
+            return new Measured(seconds, local.pipeline().totals().get(0).since(before));
         }
     }
 

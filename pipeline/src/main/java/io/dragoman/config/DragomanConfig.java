@@ -269,11 +269,12 @@ public final class DragomanConfig {
             .define(
                     READ_AHEAD_ROWS,
                     Type.INT,
-                    512,
+                    1000,
                     atLeast(1),
                     LOW,
-                    "Sentences that are read ahead of the last finished one, for each partition: what batches are made"
-                            + " of, and what memory is bounded by.");
+                    "Sentences that a stream thread reads at a time, before they are translated: what batches are picked"
+                            + " from. More means fuller batches with less padding, more memory, and at most this many sentences"
+                            + " translated again after a crash, for each partition.");
 
     private final AbstractConfig values;
     private final Map<String, String> kafka;

@@ -40,7 +40,17 @@ public final class TranslationService implements AutoCloseable {
     private record Job(TokenizedText text, long submitted, CompletableFuture<Outcome> result) {}
 
     /** Totals since the start; padded tokens count rows x width. */
-    public record Totals(long batches, long sentences, long sourceTokens, long paddedTokens, long targetTokens) {}
+    public record Totals(long batches, long sentences, long sourceTokens, long paddedTokens, long targetTokens) {
+        /** What was added since an earlier reading. */
+        public Totals since(Totals before) {
+            return new Totals(
+                    batches - before.batches,
+                    sentences - before.sentences,
+                    sourceTokens - before.sourceTokens,
+                    paddedTokens - before.paddedTokens,
+                    targetTokens - before.targetTokens);
+        }
+    }
 
     private final TranslationModel model;
     private final DecodingOptions options;

@@ -217,7 +217,9 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.session.timeout.ms", "10000");
         settings.put("consumer.heartbeat.interval.ms", "3000");
         settings.put("consumer.max.poll.interval.ms", "300000");
-        settings.put("consumer.max.poll.records", String.valueOf(2 * config.integer(DragomanConfig.BATCH_MAX_ROWS)));
+        // A stream thread polls again only when all it polled is processed: what one poll brings is what batches are
+        // picked from, and at its end the model waits for the next.
+        settings.put("consumer.max.poll.records", String.valueOf(config.integer(DragomanConfig.READ_AHEAD_ROWS)));
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "zstd");
         settings.put("enable.metrics.push", "false");
