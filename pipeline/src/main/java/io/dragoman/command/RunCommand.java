@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -28,6 +29,12 @@ final class RunCommand implements Callable<Integer> {
 
     @Option(names = "--set", paramLabel = "NAME=VALUE", description = "A setting over the file's; may be repeated.")
     private Map<String, String> overrides = new HashMap<>();
+
+    @Option(
+            names = "--health-file",
+            paramLabel = "FILE",
+            description = "A file that is renewed every 5 s while the pipeline is healthy, and removed when it is not.")
+    private @Nullable Path healthFile;
 
     @Override
     public Integer call() throws Exception {
@@ -59,7 +66,9 @@ final class RunCommand implements Callable<Integer> {
                     + String.join(",", checked.list(DragomanConfig.BOOTSTRAP_SERVERS)));
             System.out.flush();
         }
-        pipeline.awaitStop();
+        try (HealthFile health = HealthFile.keep(healthFile, pipeline)) {
+            pipeline.awaitStop();
+        }
         if (pipeline.fault().isPresent()) {
             pipeline.close();
             throw new CommandException("stopped: " + pipeline.fault().get()

@@ -285,6 +285,14 @@ public final class Pipeline implements AutoCloseable {
         return Optional.ofNullable(fault.get());
     }
 
+    /** Whether sentences are translated, or will be as soon as the group has settled. */
+    public boolean isHealthy() {
+        return fault.get() == null
+                && streams.state().isRunningOrRebalancing()
+                && routes.values().stream()
+                        .allMatch(route -> route.service().fault().isEmpty());
+    }
+
     /** RUNNING, REBALANCING and so on, in Kafka Streams' words. */
     public String state() {
         return streams.state().name();
