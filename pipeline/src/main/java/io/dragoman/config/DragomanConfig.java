@@ -376,7 +376,10 @@ public final class DragomanConfig {
             String fallback = key.name.equals(STATE_DIR)
                     ? "`~/.local/state/dragoman`"
                     : key.hasDefault()
-                            ? code(String.valueOf(ConfigDef.convertToString(key.defaultValue, key.type)))
+                            ? code(
+                                    key.type == Type.PASSWORD
+                                            ? ""
+                                            : String.valueOf(ConfigDef.convertToString(key.defaultValue, key.type)))
                             : "required";
             table.append("| `").append(key.name).append("` | ").append(fallback).append(" | ");
             table.append(key.documentation).append(" |\n");
