@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import org.apache.kafka.common.config.AbstractConfig;
 import org.apache.kafka.common.config.ConfigDef;
@@ -60,12 +61,26 @@ public final class DragomanConfig {
     public static final String STREAM_THREADS = "stream.threads";
     public static final String READ_AHEAD_ROWS = "read.ahead.rows";
 
+    private static final ConfigDef.Validator NAMES = (name, value) -> {
+        if (value instanceof List<?> list
+                && (list.isEmpty() || list.contains("") || Set.copyOf(list).size() < list.size())) {
+            throw new ConfigException(name, value, "should be at least one, split by single commas, each once");
+        }
+    };
+
     public static final ConfigDef DEFINITION = new ConfigDef()
-            .define(BOOTSTRAP_SERVERS, Type.LIST, HIGH, "The Kafka cluster, host:port separated by commas.")
+            .define(
+                    BOOTSTRAP_SERVERS,
+                    Type.LIST,
+                    ConfigDef.NO_DEFAULT_VALUE,
+                    NAMES,
+                    HIGH,
+                    "The Kafka cluster, host:port separated by commas.")
             .define(
                     BUNDLES,
                     Type.LIST,
                     "fr-en",
+                    NAMES,
                     HIGH,
                     "Model folders, one for each language pair: a path, or the name of a bundle that comes with Dragoman."
                             + " Each takes memory of its own (the default one about 120 MB).")
@@ -313,7 +328,7 @@ public final class DragomanConfig {
         }
         DEFINITION.validate(own).stream()
                 .filter(value -> DEFINITION.names().contains(value.name()))
-                .flatMap(value -> value.errorMessages().stream())
+                .flatMap(value -> value.errorMessages().stream().limit(1)) // what follows the first is noise
                 .sorted()
                 .forEach(faults::add);
         if (!faults.isEmpty()) {

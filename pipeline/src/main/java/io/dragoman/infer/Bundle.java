@@ -2,6 +2,7 @@ package io.dragoman.infer;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.SubwordTokenizer.SpecialIds;
@@ -43,12 +44,6 @@ public record Bundle(Path folder, BundleManifest manifest) {
             throw new BundleException(folder, List.of(MANIFEST + " is missing: is this a model folder?"));
         }
         BundleManifest manifest = readManifest(folder, file);
-        if (manifest.formatVersion() != FORMAT_VERSION) {
-            throw new BundleException(
-                    folder,
-                    List.of("format_version should be " + FORMAT_VERSION + ": was " + manifest.formatVersion()
-                            + " (use a Dragoman that knows it, or export the model again)"));
-        }
         for (String name : List.of(MODEL, TOKENIZER, GOLDEN)) {
             if (!manifest.files().containsKey(name)) {
                 faults.add(name + " is not listed under files");
@@ -65,10 +60,22 @@ public record Bundle(Path folder, BundleManifest manifest) {
 
     private static BundleManifest readManifest(Path folder, Path file) throws BundleException {
         try {
-            return new ObjectMapper()
+            ObjectMapper mapper = new ObjectMapper()
                     .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
-                    .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
-                    .readValue(Files.readAllBytes(file), BundleManifest.class);
+                    .enable(DeserializationFeature.FAIL_ON_NULL_CREATOR_PROPERTIES)
+                    .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
+            JsonNode json = mapper.readTree(Files.readAllBytes(file));
+            if (json == null || !json.isObject()) {
+                throw new BundleException(folder, List.of(MANIFEST + " should be a JSON object"));
+            }
+            JsonNode version = json.get("format_version"); // first: another version may have other fields
+            if (version == null || !version.isInt() || version.intValue() != FORMAT_VERSION) {
+                throw new BundleException(
+                        folder,
+                        List.of("format_version should be " + FORMAT_VERSION + ": was " + version
+                                + " (use a Dragoman that knows it, or export the model again)"));
+            }
+            return mapper.treeToValue(json, BundleManifest.class);
         } catch (JsonProcessingException e) {
             throw new BundleException(folder, List.of(MANIFEST + ": " + e.getOriginalMessage()));
         } catch (IOException e) {
@@ -77,7 +84,7 @@ public record Bundle(Path folder, BundleManifest manifest) {
     }
 
     private static void checkFile(Path folder, String name, BundleManifest.FileIdentity identity, List<String> faults) {
-        if (name.contains("/") || name.contains("\\") || name.equals("..")) {
+        if (name.matches("(?s).*[/\\\\\\p{Cntrl}].*|[.]{0,2}")) {
             faults.add(name + " should be a plain file name");
             return;
         }
@@ -117,6 +124,10 @@ public record Bundle(Path folder, BundleManifest manifest) {
             if (tokenizer.vocabularySize() != manifest.vocabulary().sourceSize()) {
                 faults.add("the vocabulary should have " + manifest.vocabulary().sourceSize() + " entries: has "
                         + tokenizer.vocabularySize());
+            }
+            if (tokenizer.vocabularySize() != manifest.vocabulary().targetSize()) {
+                faults.add("the target vocabulary should be the source's, " + tokenizer.vocabularySize()
+                        + " entries: has " + manifest.vocabulary().targetSize());
             }
             if (!sha256(file).equals(manifest.vocabulary().sha256())) {
                 faults.add("vocabulary.sha256 is not that of " + TOKENIZER);

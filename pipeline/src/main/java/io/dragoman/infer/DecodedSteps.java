@@ -108,10 +108,25 @@ final class DecodedSteps {
                 System.arraycopy(attention, cell * width, weights, step * sourceTokens, sourceTokens);
             }
         }
+        check(chosen, weights);
         Optional<AlignmentMatrix> matrix = attention.length == 0
                 ? Optional.empty()
                 : Optional.of(new AlignmentMatrix(length, sourceTokens, weights));
         return new Hypothesis(ids, chosen, matrix, !ended);
+    }
+
+    /** So that what cannot be published fails here, for this sentence alone. */
+    private static void check(float[] logProbs, float[] weights) {
+        for (float logProb : logProbs) {
+            if (Float.isNaN(logProb)) {
+                throw new ModelException("the model's log-probability is not a number");
+            }
+        }
+        for (float weight : weights) {
+            if (!(weight >= 0 && weight <= 1.001f)) {
+                throw new ModelException("the model's attention should be between 0 and 1: was " + weight);
+            }
+        }
     }
 
     private int cell(int step, int sentence, int slot) {

@@ -160,15 +160,19 @@ public final class TranslationService implements AutoCloseable {
     }
 
     private void translate(List<Job> jobs) {
-        PaddedBatch batch = new PaddedBatch(
-                jobs.stream().map(Job::text).toList(),
-                model.manifest().specialIds().pad());
         long start = System.nanoTime();
+        PaddedBatch batch;
         List<List<Hypothesis>> found;
         try {
+            batch = new PaddedBatch(
+                    jobs.stream().map(Job::text).toList(),
+                    model.manifest().specialIds().pad());
             found = model.decode(batch, Collections.nCopies(jobs.size(), FREE), options);
             if (found.size() != jobs.size()) {
                 throw new ModelException("the model should answer every row: answered " + found.size());
+            }
+            if (found.stream().anyMatch(List::isEmpty)) {
+                throw new ModelException("the model should give every sentence a hypothesis: gave none");
             }
         } catch (ModelException e) {
             bisect(jobs, e);
@@ -234,7 +238,7 @@ public final class TranslationService implements AutoCloseable {
             lock.unlock();
         }
         for (Job job : abandoned) {
-            job.result().completeExceptionally(failure);
+            job.result().completeExceptionally(reason == null ? failure : reason);
         }
         return reason;
     }

@@ -43,7 +43,7 @@ public final class OutputRecords {
      * @param encoding how weights are written while they fit
      * @param maxAlignmentBytes largest alignment value
      * @param maxRejectedBytes largest original value repeated in a rejection
-     * @param nBest translations in a record
+     * @param nBest translations in a record, the best one counted
      */
     public record Settings(
             RecordEncoder encoder,
@@ -123,11 +123,9 @@ public final class OutputRecords {
     }
 
     private List<io.dragoman.schema.Hypothesis> nBest(Translated result, SubwordTokenizer tokenizer) {
-        if (settings.nBest() == 1) {
-            return List.of();
-        }
         return result.hypotheses().stream()
-                .limit(settings.nBest())
+                .skip(1) // the record's own
+                .limit(settings.nBest() - 1)
                 .map(h -> new io.dragoman.schema.Hypothesis(
                         tokenizer.detokenize(h.ids()).text(), h.score()))
                 .toList();

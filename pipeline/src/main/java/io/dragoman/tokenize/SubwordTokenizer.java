@@ -7,8 +7,9 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,7 +17,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
@@ -95,8 +95,15 @@ public final class SubwordTokenizer implements AutoCloseable {
         return pieces.length;
     }
 
-    /** The ids of {@code text} followed by the end of the sentence; never truncated. */
+    /**
+     * The ids of {@code text} followed by the end of the sentence; never truncated.
+     *
+     * @throws IllegalArgumentException when the text has half of a surrogate pair, which no encoding can hold
+     */
     public TokenizedText tokenize(String text) {
+        if (text.codePoints().anyMatch(point -> Character.getType(point) == Character.SURROGATE)) {
+            throw new IllegalArgumentException("a text should be Unicode: has half of a surrogate pair");
+        }
         Encoding encoding = tokenizer.encode(text, false, false);
         long[] found = encoding.getIds();
         CharSpan[] spans = encoding.getCharTokenSpans();
@@ -105,17 +112,9 @@ public final class SubwordTokenizer implements AutoCloseable {
         ids[found.length] = special.end();
         List<TokenSpan> tokens = new ArrayList<>(ids.length);
         for (int i = 0; i < found.length; i++) {
-            int start = units[spans[i].getStart()];
-            int end = units[spans[i].getEnd()];
-            while (start < end && Words.isSpace(text.charAt(start))) {
-                start++;
-            }
-            while (end > start && Words.isSpace(text.charAt(end - 1))) {
-                end--;
-            }
-            tokens.add(new TokenSpan(pieces[Math.toIntExact(found[i])], start, end));
+            tokens.add(span(found[i], text, units[spans[i].getStart()], units[spans[i].getEnd()]));
         }
-        tokens.add(new TokenSpan(pieces[Math.toIntExact(special.end())], text.length(), text.length()));
+        tokens.add(new TokenSpan(piece(special.end()), text.length(), text.length()));
         return new TokenizedText(text, ids, tokens, true);
     }
 
@@ -129,65 +128,89 @@ public final class SubwordTokenizer implements AutoCloseable {
         return units;
     }
 
-    /** The text that target ids spell, with spans; an end of sentence may be last. Special ids get empty spans. */
+    /**
+     * The text that target ids spell, without space around it, with spans; an end of sentence may be last. Special ids
+     * get empty spans.
+     */
     public TokenizedText detokenize(long[] ids) {
-        StringBuilder text = new StringBuilder();
+        StringBuilder spelled = new StringBuilder();
         int[][] spans = new int[ids.length][];
-        for (int i = 0; i < ids.length; ) {
+        List<Integer> run = new ArrayList<>();
+        for (int i = 0; i < ids.length; i++) {
             if (isByte(ids[i])) {
-                i = appendBytes(ids, i, text, spans);
+                run.add(i);
                 continue;
             }
-            String piece = special.isSpecial(ids[i]) ? "" : pieces[Math.toIntExact(ids[i])].replace(WORD_START, ' ');
-            int skipped = text.isEmpty() ? leadingSpaces(piece) : 0;
-            int start = text.length() + leadingSpaces(piece) - skipped;
-            text.append(piece, skipped, piece.length());
-            spans[i] = new int[] {start, text.length()};
-            i++;
+            boolean silent = special.isSpecial(ids[i]);
+            if (!silent || ids[i] == special.end()) {
+                appendBytes(ids, run, spelled, spans);
+            }
+            int start = spelled.length();
+            spelled.append(silent ? "" : piece(ids[i]).replace(WORD_START, ' '));
+            spans[i] = new int[] {start, spelled.length()};
         }
-        int end = text.length();
-        while (end > 0 && Words.isSpace(text.charAt(end - 1))) {
-            end--;
-        }
+        appendBytes(ids, run, spelled, spans);
+        int first = skipSpaces(spelled, 0, spelled.length());
+        String text = spelled.substring(first, skipSpacesBack(spelled, first, spelled.length()));
         List<TokenSpan> tokens = new ArrayList<>(ids.length);
         for (int i = 0; i < ids.length; i++) {
-            int start = Math.min(spans[i][0], end);
-            tokens.add(
-                    new TokenSpan(pieces[Math.toIntExact(ids[i])], start, Math.max(start, Math.min(spans[i][1], end))));
+            int start = Math.max(0, Math.min(spans[i][0] - first, text.length()));
+            int end = Math.max(0, Math.min(spans[i][1] - first, text.length()));
+            tokens.add(span(ids[i], text, start, end));
         }
         boolean ended = ids.length > 0 && ids[ids.length - 1] == special.end();
-        return new TokenizedText(text.substring(0, end), ids, tokens, ended);
+        return new TokenizedText(text, ids, tokens, ended);
+    }
+
+    private String piece(long id) {
+        return pieces[Math.toIntExact(id)];
     }
 
     private boolean isByte(long id) {
-        return BYTE_PIECE.matcher(pieces[Math.toIntExact(id)]).matches();
+        return BYTE_PIECE.matcher(piece(id)).matches();
     }
 
-    /** Decodes a run of byte pieces together; each of them gets the span of the whole run. */
-    private int appendBytes(long[] ids, int first, StringBuilder text, int[][] spans) {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        int last = first;
-        for (; last < ids.length; last++) {
-            Matcher matcher = BYTE_PIECE.matcher(pieces[Math.toIntExact(ids[last])]);
-            if (!matcher.matches()) {
-                break;
-            }
-            bytes.write(Integer.parseInt(matcher.group(1), 16));
+    /**
+     * Decodes a run of byte pieces together, and empties it; each of them gets the span of the whole run. A run that is
+     * no UTF-8 becomes one replacement character for each byte, as in the library.
+     */
+    private void appendBytes(long[] ids, List<Integer> run, StringBuilder text, int[][] spans) {
+        ByteBuffer bytes = ByteBuffer.allocate(run.size());
+        for (int i : run) {
+            bytes.put((byte) Integer.parseInt(piece(ids[i]).substring(3, 5), 16));
         }
         int start = text.length();
-        text.append(bytes.toString(StandardCharsets.UTF_8));
-        for (int i = first; i < last; i++) {
+        try {
+            text.append(StandardCharsets.UTF_8.newDecoder().decode(bytes.flip()));
+        } catch (CharacterCodingException e) {
+            text.append("\ufffd".repeat(run.size()));
+        }
+        for (int i : run) {
             spans[i] = new int[] {start, text.length()};
         }
-        return last;
+        run.clear();
     }
 
-    private static int leadingSpaces(String piece) {
-        int count = 0;
-        while (count < piece.length() && piece.charAt(count) == ' ') {
-            count++;
+    /** The span without the spaces at its ends. */
+    private TokenSpan span(long id, String text, int start, int end) {
+        int first = skipSpaces(text, start, end);
+        return new TokenSpan(piece(id), first, skipSpacesBack(text, first, end));
+    }
+
+    private static int skipSpaces(CharSequence text, int start, int end) {
+        int first = start;
+        while (first < end && Words.isSpace(text.charAt(first))) {
+            first++;
         }
-        return count;
+        return first;
+    }
+
+    private static int skipSpacesBack(CharSequence text, int start, int end) {
+        int last = end;
+        while (last > start && Words.isSpace(text.charAt(last - 1))) {
+            last--;
+        }
+        return last;
     }
 
     @Override

@@ -6,36 +6,35 @@ import java.util.List;
 
 /** The whitespace-separated words of a text, and which of them a token belongs to. */
 public final class Words {
-    private final int[] starts;
+    /** One past the last UTF-16 unit of each word. */
+    private final int[] ends;
 
-    private Words(int[] starts) {
-        this.starts = starts;
+    private Words(int[] ends) {
+        this.ends = ends;
     }
 
     public static Words of(String text) {
-        List<Integer> starts = new ArrayList<>();
-        boolean inside = false;
+        List<Integer> ends = new ArrayList<>();
         for (int i = 0; i < text.length(); i++) {
-            boolean space = isSpace(text.charAt(i));
-            if (!space && !inside) {
-                starts.add(i);
+            boolean last = i + 1 == text.length() || isSpace(text.charAt(i + 1));
+            if (last && !isSpace(text.charAt(i))) {
+                ends.add(i + 1);
             }
-            inside = !space;
         }
-        return new Words(starts.stream().mapToInt(Integer::intValue).toArray());
+        return new Words(ends.stream().mapToInt(Integer::intValue).toArray());
     }
 
     public int count() {
-        return starts.length;
+        return ends.length;
     }
 
     /**
-     * The word a token belongs to: the last one that starts at or before the token's first character. A token before
-     * the first word belongs to the first.
+     * The word a token belongs to: the one its first character is in, or the next one when that is a space; the last
+     * one when no word follows.
      */
     public int wordOf(TokenSpan token) {
-        int found = Arrays.binarySearch(starts, token.start());
-        return Math.max(0, found >= 0 ? found : -found - 2);
+        int found = Arrays.binarySearch(ends, token.start() + 1);
+        return Math.max(0, Math.min(found >= 0 ? found : -found - 1, ends.length - 1));
     }
 
     /** Every Unicode space and separating control character: what Python's {@code str.split()} splits at. */

@@ -1,12 +1,17 @@
 package io.dragoman.schema;
 
+import java.util.Map;
 import java.util.Set;
 import org.apache.avro.specific.SpecificRecord;
 import org.apache.avro.util.ClassSecurityValidator;
 
 /**
- * Avro makes only classes it was told to trust, so that a schema from a stranger cannot name any class of the
- * application. This adds the generated records of this package to what it trusts, and nothing else.
+ * What Avro may believe of a stranger's bytes.
+ *
+ * <p>It makes only classes it was told to trust, so that a schema cannot name any class of the application: this adds the
+ * generated records of this package, and nothing else. And it sets aside as much memory as a length in the bytes claims,
+ * before it looks whether the bytes are there, so that twenty bytes could end the JVM: this bounds what may be claimed.
+ * Both hold for the whole JVM, Avro has no other place for them.
  */
 public final class TrustedRecords {
     private static final Set<Class<?>> OWN = Set.of(
@@ -26,7 +31,18 @@ public final class TrustedRecords {
             Translation.class,
             WeightEncoding.class);
 
+    /** Avro reads these once, with the first record it decodes. */
+    private static final Map<String, String> LIMITS = Map.of(
+            "org.apache.avro.limits.string.maxLength", String.valueOf(16 << 20),
+            "org.apache.avro.limits.bytes.maxLength", String.valueOf(64 << 20),
+            "org.apache.avro.limits.collectionItems.maxLength", String.valueOf(1 << 20));
+
     static {
+        LIMITS.forEach((name, value) -> {
+            if (System.getProperty(name) == null) {
+                System.setProperty(name, value);
+            }
+        });
         ClassSecurityValidator.ClassSecurityPredicate before = ClassSecurityValidator.getGlobal();
         ClassSecurityValidator.setGlobal(ClassSecurityValidator.composite(before, type -> OWN.contains(type)));
     }

@@ -1,0 +1,220 @@
+package io.dragoman.batch;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+class BatchAssemblerTest {
+    private static final Duration LINGER = Duration.ofNanos(100);
+
+    /** A sentence: its place in the input and its length. */
+    private record Sentence(int number, int length) {}
+
+    private static BatchAssembler<Sentence> assembler(int rows, int tokens, int window) {
+        return new BatchAssembler<>(new BatchLimits(rows, tokens, LINGER, window), Sentence::length);
+    }
+
+    /** Adds sentences of these lengths at time 0, numbered from 0. */
+    private static BatchAssembler<Sentence> waiting(int rows, int tokens, int window, int... lengths) {
+        BatchAssembler<Sentence> assembler = assembler(rows, tokens, window);
+        for (int i = 0; i < lengths.length; i++) {
+            assembler.add(new Sentence(i, lengths[i]), 0);
+        }
+        return assembler;
+    }
+
+    private static List<Integer> numbers(List<Sentence> batch) {
+        return batch.stream().map(Sentence::number).toList();
+    }
+
+    @Test
+    void shouldBeDueNeverWhileNobodyWaits() {
+        BatchAssembler<Sentence> assembler = assembler(2, 100, 10);
+        assertEquals(Optional.empty(), assembler.dueIn(0));
+        assertEquals(List.of(), assembler.next(1_000_000));
+        assertEquals(List.of(), assembler.take());
+        assertEquals(0, assembler.size());
+    }
+
+    @Test
+    void shouldBeDueWhenTheOldestHasLingered() {
+        BatchAssembler<Sentence> assembler = assembler(10, 100, 10);
+        assembler.add(new Sentence(0, 5), 1000);
+        assembler.add(new Sentence(1, 5), 1060);
+        assertEquals(Optional.of(100L), assembler.dueIn(1000));
+        assertEquals(Optional.of(1L), assembler.dueIn(1099));
+        assertEquals(List.of(), assembler.next(1099));
+        assertEquals(2, assembler.size());
+        assertEquals(Optional.of(0L), assembler.dueIn(1100));
+        assertEquals(Optional.of(0L), assembler.dueIn(5000));
+        assertEquals(List.of(0, 1), numbers(assembler.next(1100)));
+        assertEquals(0, assembler.size());
+    }
+
+    @Test
+    void shouldBeDueAtOnceWhenTheRowsAreFull() {
+        BatchAssembler<Sentence> assembler = waiting(3, 100, 10, 4, 4);
+        assertEquals(List.of(), assembler.next(0));
+        assembler.add(new Sentence(2, 4), 0);
+        assertEquals(List.of(0, 1, 2), numbers(assembler.next(0)));
+    }
+
+    @Test
+    void shouldBeDueAtOnceWhenTheTokensAreEnough() {
+        BatchAssembler<Sentence> assembler = waiting(10, 20, 10, 10, 9);
+        assertEquals(List.of(), assembler.next(0));
+        assembler.add(new Sentence(2, 1), 0);
+        assertEquals(Optional.of(0L), assembler.dueIn(0));
+    }
+
+    @Test
+    void shouldCountTheNextBatchesLingerFromItsOwnOldest() {
+        BatchAssembler<Sentence> assembler = waiting(2, 100, 10, 4, 4);
+        assembler.add(new Sentence(2, 4), 70);
+        assertEquals(List.of(0, 1), numbers(assembler.next(70)));
+        assertEquals(Optional.of(100L), assembler.dueIn(70));
+        assertEquals(List.of(), assembler.next(169));
+        assertEquals(List.of(2), numbers(assembler.next(170)));
+    }
+
+    @Test
+    void shouldTakeTheOldestWithItsNeighboursInLength() {
+        // lengths   10 |  3  11  30   9  12
+        BatchAssembler<Sentence> assembler = waiting(4, 1000, 10, 10, 3, 11, 30, 9, 12);
+        assertEquals(List.of(0, 2, 4, 5), numbers(assembler.take()));
+        assertEquals(List.of(1, 3), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldPickOnlyFromTheWindow() {
+        BatchAssembler<Sentence> assembler = waiting(2, 1000, 3, 10, 30, 20, 10);
+        assertEquals(List.of(0, 2), numbers(assembler.take()));
+        assertEquals(List.of(1, 3), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldStopAtThePaddedTokens() {
+        // with 8 too it would be 3 x 8 = 24
+        BatchAssembler<Sentence> assembler = waiting(10, 20, 10, 6, 8, 6);
+        assertEquals(List.of(0, 2), numbers(assembler.take()));
+        assertEquals(List.of(1), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldFillAFixedBudgetExactly() {
+        BatchAssembler<Sentence> assembler = waiting(10, 20, 10, 5, 5, 5, 5, 5);
+        assertEquals(List.of(0, 1, 2, 3), numbers(assembler.take()));
+        assertEquals(List.of(4), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldGoOnWithShorterOnesWhenALongerOneDoesNotFit() {
+        // nearest to 6 is 7, but 2 x 7 = 14 is more than 12: 4 goes
+        BatchAssembler<Sentence> assembler = waiting(10, 12, 10, 6, 7, 4);
+        assertEquals(List.of(0, 2), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldSendAnOverLongSentenceAlone() {
+        BatchAssembler<Sentence> assembler = waiting(10, 20, 10, 50, 3, 3);
+        assertEquals(List.of(0), numbers(assembler.take()));
+        assertEquals(List.of(1, 2), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldLoseAndDoubleNothingAndKeepTheLimits() {
+        Random random = new Random(20_151);
+        for (int round = 0; round < 200; round++) {
+            int rows = 1 + random.nextInt(16);
+            int tokens = 1 + random.nextInt(200);
+            BatchAssembler<Sentence> assembler = assembler(rows, tokens, 1 + random.nextInt(64));
+            int added = 0;
+            long now = 0;
+            Set<Integer> left = new HashSet<>();
+            while (left.size() < 300) {
+                now += random.nextInt(60);
+                if (added < 300 && random.nextInt(4) > 0) {
+                    assembler.add(new Sentence(added++, 1 + random.nextInt(40)), now);
+                    continue;
+                }
+                int oldest = oldest(left);
+                List<Sentence> batch = added < 300 ? assembler.next(now) : assembler.take();
+                if (batch.isEmpty()) {
+                    continue;
+                }
+                int longest = batch.stream().mapToInt(Sentence::length).max().orElseThrow();
+                assertTrue(batch.size() <= rows);
+                assertTrue(batch.size() == 1 || batch.size() * longest <= tokens);
+                assertEquals(oldest, batch.get(0).number(), "the oldest goes, first");
+                for (int i = 0; i < batch.size(); i++) {
+                    assertTrue(left.add(batch.get(i).number()), "twice");
+                    assertTrue(
+                            i == 0 || batch.get(i - 1).number() < batch.get(i).number(), "in order of arrival");
+                }
+            }
+            assertEquals(300, added);
+            assertEquals(0, assembler.size());
+            assertEquals(Optional.empty(), assembler.dueIn(now));
+        }
+    }
+
+    private static int oldest(Set<Integer> left) {
+        int oldest = 0;
+        while (left.contains(oldest)) {
+            oldest++;
+        }
+        return oldest;
+    }
+
+    @Test
+    void shouldLetNobodyWaitLongerThanStated() {
+        Random random = new Random(3);
+        BatchAssembler<Sentence> assembler = assembler(4, 60, 32);
+        List<Integer> bound = new ArrayList<>(); // by number: the last batch it may leave with
+        int batches = 0;
+        int added = 0;
+        for (int step = 0; step < 3000; step++) {
+            for (int i = random.nextInt(8); i > 0; i--) {
+                bound.add(batches + assembler.size() + 1);
+                assembler.add(new Sentence(added++, random.nextInt(10) == 0 ? 30 : 5), step);
+            }
+            batches++;
+            for (Sentence sentence : assembler.take()) {
+                assertTrue(batches <= bound.get(sentence.number()), "batch " + batches);
+            }
+        }
+        assertTrue(added > 9000);
+    }
+
+    @Test
+    void shouldPadLessWithAWindow() {
+        assertEquals(0.5, padding(32), 0.1);
+        assertTrue(padding(512) < 0.1, "padding with a window: " + padding(512));
+    }
+
+    /** Share of padding in the batches of 2,000 sentences of 2 to 60 tokens, 32 rows a batch. */
+    private static double padding(int window) {
+        Random random = new Random(11);
+        BatchAssembler<Sentence> assembler = assembler(32, 4096, window);
+        long padded = 0;
+        long real = 0;
+        for (int i = 0; i < 2000; i++) {
+            assembler.add(new Sentence(i, 2 + random.nextInt(59)), 0);
+            while (assembler.size() >= 512 || (i == 1999 && assembler.size() > 0)) {
+                List<Sentence> batch = assembler.take();
+                padded += (long) batch.size()
+                        * batch.stream().mapToInt(Sentence::length).max().orElseThrow();
+                real += batch.stream().mapToInt(Sentence::length).sum();
+            }
+        }
+        return 1 - real / (double) padded;
+    }
+}

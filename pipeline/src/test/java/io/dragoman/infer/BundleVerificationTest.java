@@ -1,0 +1,169 @@
+package io.dragoman.infer;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.dragoman.batch.PaddedBatch;
+import io.dragoman.tokenize.SubwordTokenizer;
+import io.dragoman.tokenize.TinyTokenizer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A sound model passes every check, and each kind of unsound one fails the check made for it. */
+class BundleVerificationTest {
+    /** The echo of FakeTranslationModel: 0.75 on the token's own place, 0.125 on the two others. */
+    private static final String WEIGHTS = "0.75,0.125,0.125;0.125,0.75,0.125;0.125,0.125,0.75";
+
+    private SubwordTokenizer tokenizer;
+
+    @TempDir
+    Path folder;
+
+    @BeforeEach
+    void open() throws IOException {
+        tokenizer = TinyTokenizer.open();
+        golden("le chat\tle chat\t0-0 1-1\t-0.5\t" + WEIGHTS, "noir\tnoir\t0-0\t-0.5\t" + WEIGHTS);
+    }
+
+    @AfterEach
+    void close() {
+        tokenizer.close();
+    }
+
+    private void golden(String... lines) throws IOException {
+        Files.write(folder.resolve("golden.tsv"), List.of(lines));
+    }
+
+    private List<BundleVerification.Check> checks(TranslationModel model) throws IOException {
+        return BundleVerification.run(new Bundle(folder, model.manifest()), model, tokenizer);
+    }
+
+    private List<String> failing(TranslationModel model) throws IOException {
+        return checks(model).stream()
+                .filter(check -> !check.holds())
+                .map(check -> check.name() + ": " + check.detail())
+                .toList();
+    }
+
+    /** Answers as the echo does, then lets a subclass spoil it. */
+    private abstract static class Spoilt implements TranslationModel {
+        private final FakeTranslationModel echo = FakeTranslationModel.echo();
+
+        abstract Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix);
+
+        @Override
+        public BundleManifest manifest() {
+            return echo.manifest();
+        }
+
+        @Override
+        public List<List<Hypothesis>> decode(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {
+            List<List<Hypothesis>> found = new ArrayList<>();
+            for (List<Hypothesis> row : echo.decode(batch, prefixes, options)) {
+                found.add(List.of(spoil(row.get(0), batch, prefixes.get(found.size()))));
+            }
+            return found;
+        }
+
+        @Override
+        public void close() {}
+    }
+
+    private static Hypothesis withFirstWeight(Hypothesis good, float change) {
+        AlignmentMatrix matrix = good.attention().orElseThrow();
+        float[] weights = new float[matrix.rows() * matrix.columns()];
+        for (int i = 0; i < weights.length; i++) {
+            weights[i] = matrix.at(i / matrix.columns(), i % matrix.columns()) + (i == 0 ? change : 0);
+        }
+        return new Hypothesis(
+                good.ids(),
+                good.logProbs(),
+                Optional.of(new AlignmentMatrix(matrix.rows(), matrix.columns(), weights)),
+                false);
+    }
+
+    @Test
+    void shouldPassASoundModel() throws IOException {
+        List<BundleVerification.Check> checks = checks(FakeTranslationModel.echo());
+        assertEquals(
+                List.of(
+                        "golden sentences: 2 sentences, largest difference 0.0e+00 (at most 1e-04)",
+                        "padded batch = single sentence: largest difference 0.0e+00 (at most 1e-04)",
+                        "attention of the search = of a forced pass: largest difference 0.0e+00 (at most 1e-04)",
+                        "rows sum to 1, nothing on padding: largest difference 0.0e+00 (at most 1e-04)"),
+                checks.stream()
+                        .map(check -> check.name() + ": " + check.detail())
+                        .toList());
+        assertTrue(checks.stream().allMatch(BundleVerification.Check::holds));
+    }
+
+    @Test
+    void shouldFindAnotherTranslation() throws IOException {
+        golden("le chat\tthe cat\t0-0 1-1\t-0.5\t" + WEIGHTS);
+        assertEquals(
+                List.of("golden sentences: sentence 1 gives another translation"),
+                failing(FakeTranslationModel.echo()));
+    }
+
+    @Test
+    void shouldFindOtherLinks() throws IOException {
+        golden("le chat\tle chat\t0-0 1-1\t-0.5\t" + WEIGHTS, "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS);
+        assertEquals(List.of("golden sentences: sentence 2 gives other links"), failing(FakeTranslationModel.echo()));
+    }
+
+    @Test
+    void shouldFindAnotherScore() throws IOException {
+        golden("le chat\tle chat\t0-0 1-1\t-0.75\t" + WEIGHTS);
+        assertEquals(
+                List.of("golden sentences: 1 sentences, largest difference 2.5e-01 (at most 1e-04)"),
+                failing(FakeTranslationModel.echo()));
+    }
+
+    @Test
+    void shouldFindAModelThatSeesItsBatch() throws IOException {
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return batch.rows() > 1 && prefix.length == 0
+                        ? FakeTranslationModel.hypothesis(batch.sentence(0), 261, 2)
+                        : good;
+            }
+        };
+        assertEquals(List.of("padded batch = single sentence: sentence 1 gives other tokens"), failing(model));
+    }
+
+    @Test
+    void shouldFindASearchThatAttendsOtherwiseThanAForcedPass() throws IOException {
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return prefix.length > 0 ? withFirstWeight(good, -0.25f) : good;
+            }
+        };
+        assertEquals(
+                List.of("attention of the search = of a forced pass: largest difference 2.5e-01 (at most 1e-04)"),
+                failing(model));
+    }
+
+    @Test
+    void shouldFindWeightOnPadding() throws IOException {
+        golden("le chat\tle chat\t0-0 1-1\t-0.5\t" + WEIGHTS.replaceFirst("0.75", "0.5"));
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return withFirstWeight(good, -0.25f);
+            }
+        };
+        assertEquals(
+                List.of("rows sum to 1, nothing on padding: largest difference 2.5e-01 (at most 1e-04)"),
+                failing(model));
+    }
+}

@@ -1,0 +1,177 @@
+package io.dragoman.topology;
+
+import static io.dragoman.topology.FakeInstance.poll;
+import static io.dragoman.topology.FakeInstance.polled;
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.dragoman.infer.FakeTranslationModel;
+import io.dragoman.infer.Outcome;
+import io.dragoman.ingest.Origin;
+import io.dragoman.ingest.Refusal;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.common.header.internals.RecordHeaders;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class LookAheadTest {
+    private static final String TOPIC = "dragoman.sentences";
+
+    private final FakeTranslationModel model = FakeInstance.dictionary();
+    private FakeInstance instance;
+    private LookAhead lookAhead;
+
+    @BeforeEach
+    void start() {
+        instance = FakeInstance.of(model).start();
+        lookAhead = instance.lookAhead();
+    }
+
+    @AfterEach
+    void stop() {
+        instance.close();
+    }
+
+    private static byte[] text(String text) {
+        return text.getBytes(UTF_8);
+    }
+
+    private static Origin origin(int partition, long offset) {
+        return new Origin(TOPIC, partition, offset, 0);
+    }
+
+    private Intake.Taken take(int partition, long offset, String text) {
+        return lookAhead.take(origin(partition, offset), new RecordHeaders(), text(text));
+    }
+
+    private static Outcome.Translated translated(Intake.Taken taken) throws Exception {
+        Intake.Taken.UnderWay underWay = assertInstanceOf(Intake.Taken.UnderWay.class, taken);
+        return assertInstanceOf(Outcome.Translated.class, underWay.outcome().get(30, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void shouldHoldWhatWasPolledUntilItsTurn() throws Exception {
+        lookAhead.submit(poll(List.of(
+                polled(TOPIC, 0, 10, text("le chat")),
+                polled(TOPIC, 0, 11, text("noir")),
+                polled(TOPIC, 1, 10, text("chat")))));
+        assertEquals(3, lookAhead.size());
+        Intake.Taken.UnderWay first = assertInstanceOf(Intake.Taken.UnderWay.class, take(0, 10, "le chat"));
+        assertEquals("le chat", first.text().text());
+        assertEquals("dragoman.sentences-0-10", first.text().id());
+        assertEquals(2, lookAhead.size());
+        assertEquals(
+                "noir", ((Intake.Taken.UnderWay) take(0, 11, "noir")).text().text());
+        assertEquals(
+                "chat", ((Intake.Taken.UnderWay) take(1, 10, "chat")).text().text());
+        assertEquals(0, lookAhead.size());
+        translated(first);
+    }
+
+    @Test
+    void shouldSubmitARecordOnce() throws Exception {
+        ConsumerRecords<byte[], byte[]> records = poll(List.of(polled(TOPIC, 0, 10, text("le chat"))));
+        lookAhead.submit(records);
+        lookAhead.submit(records);
+        assertEquals(1, lookAhead.size());
+        translated(take(0, 10, "le chat"));
+        assertEquals(1, model.runs().size());
+    }
+
+    @Test
+    void shouldSubmitWhatWasNotLookedAhead() throws Exception {
+        assertArrayEquals(
+                new long[] {303, 305, 2},
+                translated(take(0, 10, "le chat")).best().ids());
+        assertEquals(0, lookAhead.size());
+    }
+
+    @Test
+    void shouldDropWhatWasPassedOver() {
+        lookAhead.submit(poll(List.of(
+                polled(TOPIC, 0, 10, text("le")),
+                polled(TOPIC, 0, 11, text("chat")),
+                polled(TOPIC, 0, 12, text("noir")))));
+        take(0, 11, "chat");
+        assertEquals(1, lookAhead.size());
+        take(0, 15, "chat");
+        assertEquals(0, lookAhead.size());
+    }
+
+    @Test
+    void shouldForgetAPartitionAndTakeItUpAgain() throws Exception {
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")), polled(TOPIC, 1, 10, text("noir")))));
+        lookAhead.forget(0);
+        assertEquals(1, lookAhead.size());
+        lookAhead.forget(7);
+        assertEquals(1, lookAhead.size());
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")))));
+        assertEquals(2, lookAhead.size());
+        assertArrayEquals(
+                new long[] {303, 305, 2},
+                translated(take(0, 10, "le chat")).best().ids());
+    }
+
+    @Test
+    void shouldLeaveOtherTopicsAndTombstonesAlone() {
+        lookAhead.submit(poll(List.of(
+                polled("dragoman.translations", 0, 10, text("le chat")),
+                polled("dragoman-anchor-changelog", 0, 11, text("le chat")),
+                polled(TOPIC, 0, 12, null))));
+        assertEquals(0, lookAhead.size());
+    }
+
+    @Test
+    void shouldHoldARefusalToo() {
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text(" ")))));
+        assertEquals(1, lookAhead.size());
+        Intake.Taken.Refused refused = assertInstanceOf(Intake.Taken.Refused.class, take(0, 10, " "));
+        assertEquals(Refusal.Reason.EMPTY, refused.refusal().reason());
+        assertEquals(0, lookAhead.size());
+    }
+
+    @Test
+    void shouldTakeLanguagesFromThePolledHeaders() {
+        lookAhead.submit(poll(
+                List.of(polled(TOPIC, 0, 10, text("hallo"), new RecordHeaders().add("source-language", text("de"))))));
+        Intake.Taken.Refused refused = assertInstanceOf(Intake.Taken.Refused.class, take(0, 10, "hallo"));
+        assertEquals(Refusal.Reason.UNKNOWN_LANGUAGE_PAIR, refused.refusal().reason());
+    }
+
+    @Test
+    void shouldBeFedByTheConsumersInterceptor() {
+        LookAheadInterceptor interceptor = new LookAheadInterceptor();
+        ConsumerRecords<byte[], byte[]> records = poll(List.of(polled(TOPIC, 0, 10, text("le chat"))));
+        assertSame(records, interceptor.onConsume(records), "without a look-ahead it does nothing");
+        assertEquals(0, lookAhead.size());
+        interceptor.configure(Map.of(LookAheadInterceptor.LOOK_AHEAD, lookAhead));
+        assertSame(records, interceptor.onConsume(records));
+        assertEquals(1, lookAhead.size());
+        interceptor.onCommit(Map.of());
+        interceptor.close();
+    }
+
+    @Test
+    void shouldSendResultsToThePartitionOfTheirSentence() throws Exception {
+        SamePartition partitioner = new SamePartition();
+        partitioner.set(5);
+        assertEquals(Optional.of(Set.of(5)), partitioner.partitions("t", null, null, 6));
+        assertEquals(Optional.of(Set.of(2)), partitioner.partitions("t", new byte[] {9}, null, 3));
+        Thread other = new Thread(() -> partitioner.set(1));
+        other.start();
+        other.join();
+        assertTrue(partitioner.partitions("t", null, null, 6).orElseThrow().contains(5), "each thread has its own");
+    }
+}

@@ -1,0 +1,76 @@
+package io.dragoman.topology;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import io.dragoman.batch.BatchLimits;
+import io.dragoman.config.DragomanConfig;
+import io.dragoman.infer.BundleException;
+import io.dragoman.infer.DecodingOptions;
+import io.dragoman.infer.FakeTranslationModel;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What settings become; a whole pipeline needs a bundle and a broker. */
+class PipelineTest {
+    private static DragomanConfig config(String... settings) {
+        Map<String, String> all = new HashMap<>(Map.of("bootstrap.servers", "127.0.0.1:1"));
+        for (int i = 0; i < settings.length; i += 2) {
+            all.put(settings[i], settings[i + 1]);
+        }
+        return DragomanConfig.of(all);
+    }
+
+    @Test
+    void shouldLookForANamedBundleAtHome(@TempDir Path home) {
+        assertEquals(home.resolve("model-export/bundles/no-such"), Pipeline.bundleFolder(home, "no-such"));
+        assertEquals(Path.of("/models/fr-en"), Pipeline.bundleFolder(home, "/models/fr-en"));
+        assertEquals(Path.of("models/fr-en"), Pipeline.bundleFolder(home, "models/fr-en"));
+        assertEquals(Path.of("src"), Pipeline.bundleFolder(home, "src"), "a folder here is meant");
+    }
+
+    @Test
+    void shouldSearchAsTheBundleSaysUnlessToldOtherwise() {
+        var manifest = FakeTranslationModel.manifest("fr", "en", 20);
+        assertEquals(new DecodingOptions(1, 30, 1.0), Pipeline.options(config(), manifest));
+        assertEquals(new DecodingOptions(6, 30, 1.0), Pipeline.options(config("model.beam.size", "6"), manifest));
+    }
+
+    @Test
+    void shouldTakeBatchLimitsFromTheSettings() {
+        assertEquals(new BatchLimits(64, 4096, Duration.ofMillis(5), 512), Pipeline.batchLimits(config()));
+        assertEquals(
+                new BatchLimits(8, 99, Duration.ZERO, 7),
+                Pipeline.batchLimits(config(
+                        "batch.max.rows",
+                        "8",
+                        "batch.max.tokens",
+                        "99",
+                        "batch.linger.ms",
+                        "0",
+                        "batch.window.rows",
+                        "7")));
+    }
+
+    @Test
+    void shouldRunAWorkerForEachCoreUnlessToldOtherwise() {
+        int cores = Runtime.getRuntime().availableProcessors();
+        assertEquals(cores, Pipeline.workers(config()));
+        assertEquals(3, Pipeline.workers(config("model.workers", "3")));
+        assertEquals(1, Pipeline.workers(config("model.threads", String.valueOf(cores))));
+        assertEquals(1, Pipeline.workers(config("model.threads", "256")));
+        assertEquals(1, Pipeline.workers(config("model.device", "cuda")));
+        assertEquals(2, Pipeline.workers(config("model.device", "cuda", "model.workers", "2")));
+    }
+
+    @Test
+    void shouldNotOpenWithoutABundle(@TempDir Path home) {
+        BundleException e = assertThrows(BundleException.class, () -> Pipeline.open(config(), home));
+        assertEquals(List.of("bundle.json is missing: is this a model folder?"), e.faults());
+    }
+}
