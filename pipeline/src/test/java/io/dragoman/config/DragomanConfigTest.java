@@ -37,6 +37,8 @@ class DragomanConfigTest {
                         .toString());
         expected.put("input.format", "text");
         expected.put("schema.registry.url", "");
+        expected.put("auto.register.schemas", "true");
+        expected.put("basic.auth.user.info", "[hidden]");
         expected.put("source.language", "");
         expected.put("target.language", "");
         expected.put("topic.prefix", "dragoman");
@@ -60,7 +62,7 @@ class DragomanConfigTest {
         expected.put("processing.guarantee", "exactly_once_v2");
         expected.put("commit.interval.ms", "100");
         expected.put("stream.threads", "2");
-        expected.put("read.ahead.rows", "512");
+        expected.put("read.ahead.rows", "1000");
         Map<String, String> found = new LinkedHashMap<>();
         DragomanConfig.DEFINITION
                 .configKeys()
