@@ -185,6 +185,14 @@ class DragomanTest {
     }
 
     @Test
+    void shouldSayWhatIsWrongWithAClientSetting() throws IOException {
+        Path config = file("p", "bootstrap.servers=127.0.0.1:1\nkafka.default.api.timeout.ms=1000\n");
+        assertEquals(1, Dragoman.execute("topics", "create", "--config", config.toString()));
+        String complaint = lastLine();
+        assertTrue(complaint.contains("default.api.timeout.ms"), complaint);
+    }
+
+    @Test
     void shouldAskForACluster() {
         assertEquals(1, Dragoman.execute("topics", "create"));
         assertEquals("dragoman: which cluster? give --bootstrap-server HOST:PORT or --config FILE", complaint());
