@@ -23,6 +23,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -94,8 +95,12 @@ final class TranslationClient implements AutoCloseable {
         List<TopicPartition> partitions = new ArrayList<>();
         try {
             for (String topic : List.of(topics.translations(), topics.alignments(), topics.rejections())) {
-                consumer.partitionsFor(topic)
-                        .forEach(info -> partitions.add(new TopicPartition(topic, info.partition())));
+                List<PartitionInfo> found = consumer.partitionsFor(topic);
+                if (found.isEmpty()) {
+                    throw new CommandException("the Kafka cluster at " + bootstrapServers + " has no topic " + topic
+                            + ": check --topic-prefix, or make the topics with `dragoman topics create`");
+                }
+                found.forEach(info -> partitions.add(new TopicPartition(topic, info.partition())));
             }
             consumer.assign(partitions);
             consumer.seekToEnd(partitions);

@@ -86,7 +86,7 @@ public final class Topics {
         try (Admin admin = Admin.create(settings)) {
             return call.on(admin);
         } catch (ExecutionException | TimeoutException | org.apache.kafka.common.KafkaException e) {
-            Throwable cause = e instanceof ExecutionException && e.getCause() != null ? e.getCause() : e;
+            Throwable cause = e.getCause() != null ? e.getCause() : e;
             throw new ClusterException(
                     "the Kafka cluster at " + String.join(",", servers) + " does not answer as it should: "
                             + cause.getMessage() + "; check bootstrap.servers and that the broker runs",

@@ -73,6 +73,9 @@ class BatchAssemblerTest {
         assertEquals(List.of(), assembler.next(0));
         assembler.add(new Sentence(2, 1), 0);
         assertEquals(Optional.of(0L), assembler.dueIn(0));
+        assembler.take();
+        assembler.add(new Sentence(3, 18), 0);
+        assertEquals(Optional.of(100L), assembler.dueIn(0), "what has left does not count");
     }
 
     @Test

@@ -51,6 +51,10 @@ class DragomanTest {
         return text.strip();
     }
 
+    private String lastLine() {
+        return err.toString(UTF_8).lines().reduce("", (before, line) -> line);
+    }
+
     private Path file(String name, String text) throws IOException {
         return Files.writeString(folder.resolve(name), text);
     }
@@ -172,12 +176,20 @@ class DragomanTest {
         }) {
             err.reset();
             assertEquals(1, Dragoman.execute(arguments));
-            String complaint = complaint();
+            String complaint = lastLine(); // on a busy machine progress is told before it
             assertTrue(
                     complaint.startsWith("dragoman: the Kafka cluster at 127.0.0.1:1 does not answer as it should: "),
                     complaint);
             assertTrue(complaint.endsWith("; check bootstrap.servers and that the broker runs"), complaint);
         }
+    }
+
+    @Test
+    void shouldSayWhatIsWrongWithAClientSetting() throws IOException {
+        Path config = file("p", "bootstrap.servers=127.0.0.1:1\nkafka.default.api.timeout.ms=1000\n");
+        assertEquals(1, Dragoman.execute("topics", "create", "--config", config.toString()));
+        String complaint = lastLine();
+        assertTrue(complaint.contains("default.api.timeout.ms"), complaint);
     }
 
     @Test

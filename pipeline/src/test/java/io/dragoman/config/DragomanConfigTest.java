@@ -17,6 +17,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.common.config.ConfigException;
+import org.apache.kafka.common.config.types.Password;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -38,7 +39,7 @@ class DragomanConfigTest {
         expected.put("input.format", "text");
         expected.put("schema.registry.url", "");
         expected.put("auto.register.schemas", "true");
-        expected.put("basic.auth.user.info", "[hidden]");
+        expected.put("basic.auth.user.info", "");
         expected.put("source.language", "");
         expected.put("target.language", "");
         expected.put("topic.prefix", "dragoman");
@@ -66,9 +67,15 @@ class DragomanConfigTest {
         Map<String, String> found = new LinkedHashMap<>();
         DragomanConfig.DEFINITION
                 .configKeys()
-                .forEach((name, key) -> found.put(
-                        name, key.hasDefault() ? ConfigDef.convertToString(key.defaultValue, key.type) : "required"));
+                .forEach((name, key) -> found.put(name, key.hasDefault() ? defaultOf(key) : "required"));
         assertEquals(List.copyOf(expected.entrySet()), List.copyOf(found.entrySet()));
+    }
+
+    /** A secret's text is hidden, so its value is taken. */
+    private static String defaultOf(ConfigDef.ConfigKey key) {
+        return key.defaultValue instanceof Password secret
+                ? secret.value()
+                : ConfigDef.convertToString(key.defaultValue, key.type);
     }
 
     @Test
@@ -94,6 +101,26 @@ class DragomanConfigTest {
         assertEquals("mt", config.string(DragomanConfig.TOPIC_PREFIX));
         assertEquals(3, config.topicReplication());
         assertEquals(List.of("fr-en", "/models/de-en"), config.list(DragomanConfig.BUNDLES));
+    }
+
+    @Test
+    void shouldReadFlagsAndSecrets() {
+        assertTrue(DragomanConfig.of(SERVERS).flag(DragomanConfig.AUTO_REGISTER_SCHEMAS));
+        assertEquals(
+                false,
+                DragomanConfig.of(with("auto.register.schemas", "false")).flag(DragomanConfig.AUTO_REGISTER_SCHEMAS));
+        assertEquals(
+                "ann:secret",
+                DragomanConfig.of(with("basic.auth.user.info", "ann:secret"))
+                        .secret(DragomanConfig.BASIC_AUTH_USER_INFO));
+    }
+
+    @Test
+    void shouldNotRepeatASecretInAFault() {
+        ConfigException e = assertThrows(
+                ConfigException.class,
+                () -> DragomanConfig.of(Map.of("basic.auth.user.info", "ann:secret", "batch.max.rows", "0")));
+        assertEquals(-1, e.getMessage().indexOf("secret"));
     }
 
     @Test
@@ -155,7 +182,8 @@ class DragomanConfigTest {
         "commit.interval.ms, 0",
         "stream.threads, 65",
         "read.ahead.rows, 0",
-        "topic.partitions, 0"
+        "topic.partitions, 0",
+        "auto.register.schemas, maybe"
     })
     void shouldRefuseWhatCannotWork(String name, String value) {
         ConfigException e = assertThrows(ConfigException.class, () -> DragomanConfig.of(with(name, value)));

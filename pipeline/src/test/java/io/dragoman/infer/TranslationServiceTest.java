@@ -281,6 +281,14 @@ class TranslationServiceTest {
     }
 
     @Test
+    void shouldTellWhatWasAddedSinceAnEarlierReading() {
+        assertEquals(
+                new TranslationService.Totals(1, 2, 3, 4, 5),
+                new TranslationService.Totals(11, 22, 33, 44, 55)
+                        .since(new TranslationService.Totals(10, 20, 30, 40, 50)));
+    }
+
+    @Test
     void shouldRefuseASearchThatCannotBe() {
         assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(0, 1, 0));
         assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(1, 0, 0));

@@ -3,6 +3,7 @@ package io.dragoman.ingest;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.config.LanguagePair;
@@ -11,6 +12,7 @@ import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.ingest.SourceTextReader.Format;
 import io.dragoman.schema.Header;
 import io.dragoman.schema.TrustedRecords;
+import io.dragoman.wire.RegistryException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -169,6 +171,14 @@ class AvroSourceTest {
         assertEquals(
                 "the value should be an Avro SourceText: at 12",
                 refusal(broken.read(ORIGIN, new RecordHeaders(), new byte[0])).explanation());
+    }
+
+    @Test
+    void shouldNotBlameTheRecordForASilentRegistry() {
+        SourceTextReader silent = reader(value -> {
+            throw new RegistryException("the schema registry does not answer");
+        });
+        assertThrows(RegistryException.class, () -> silent.read(ORIGIN, new RecordHeaders(), new byte[0]));
     }
 
     private void assertRefused(String id, Reason reason, byte[] value) {

@@ -87,7 +87,7 @@ class LookAheadTest {
         lookAhead.submit(records);
         assertEquals(1, lookAhead.size());
         translated(take(0, 10, "le chat"));
-        assertEquals(1, model.runs().size());
+        assertEquals(List.of(List.of("le chat")), model.runs());
     }
 
     @Test

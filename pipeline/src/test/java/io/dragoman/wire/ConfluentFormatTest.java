@@ -2,162 +2,178 @@ package io.dragoman.wire;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.sun.net.httpserver.HttpExchange;
-import com.sun.net.httpserver.HttpServer;
-import io.dragoman.schema.Link;
+import io.dragoman.schema.Header;
 import io.dragoman.schema.SourceText;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
-import java.util.ArrayList;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.avro.Schema;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
+@Timeout(60)
 class ConfluentFormatTest {
-    private static final SourceText RECORD =
-            SourceText.newBuilder().setId("1").setText("Oui").build();
+    private static final SourceText TEXT = new SourceText("id-1", "Où ? 😀", "fr", "en", null, Map.of("page", "7"));
 
-    private Registry registry;
+    private FakeRegistry registry;
+    private ConfluentFormat format;
 
     @BeforeEach
-    void startRegistry() throws IOException {
-        registry = new Registry();
+    void start() throws IOException {
+        registry = new FakeRegistry();
+        format = new ConfluentFormat(registry.url(), "", true);
     }
 
     @AfterEach
-    void stopRegistry() {
-        registry.server.stop(0);
-    }
-
-    private ConfluentFormat format(boolean autoRegister) {
-        return new ConfluentFormat(registry.url(), "", autoRegister);
+    void stop() {
+        registry.close();
     }
 
     @Test
-    void shouldWriteAZeroByteTheIdInFourBytesAndAvroBinary() {
-        byte[] value = format(true).encode("links", new Link(1, -2));
-        assertArrayEquals(new byte[] {0, 0, 0, 0, 1, 2, 3}, value); // 1 and -2 as zig-zag integers
-        assertEquals(List.of("POST /subjects/links-value/versions"), registry.calls);
+    void shouldBeginWithAZeroByteAndTheSchemasId() {
+        byte[] value = format.encode("t", new Header("a", null));
+        assertArrayEquals(
+                new byte[] {
+                    0, // magic
+                    0,
+                    0,
+                    0,
+                    2, // id
+                    2,
+                    'a', // name
+                    0 // the first of null and bytes
+                },
+                value);
     }
 
     @Test
-    void shouldAskForAnIdOnceAndForASchemaOnce() throws IOException {
-        ConfluentFormat format = format(true);
-        byte[] value = format.encode("t", RECORD);
-        format.encode("t", RECORD);
-        ConfluentFormat reader = format(true);
-        assertEquals("Oui", reader.decode(value, SourceText.class).getText());
-        assertEquals("Oui", reader.decode(value, SourceText.class).getText());
-        assertEquals(List.of("POST /subjects/t-value/versions", "GET /schemas/ids/1"), registry.calls);
+    void shouldGiveARecordBack() throws IOException {
+        assertEquals(TEXT, format.decode(format.encode("t", TEXT), SourceText.class));
+        ConfluentFormat another = new ConfluentFormat(registry.url() + "/", "", false);
+        assertEquals(TEXT, another.decode(another.encode("t", TEXT), SourceText.class));
     }
 
     @Test
-    void shouldReadARecordOfAWriterWithAnotherSchema() throws IOException {
-        Schema other = new Schema.Parser()
-                .parse("{\"type\":\"record\",\"name\":\"SourceText\",\"namespace\":\"io.dragoman.schema\",\"fields\":["
-                        + "{\"name\":\"text\",\"type\":\"string\"},{\"name\":\"unknown\",\"type\":\"int\"}]}");
-        registry.schemas.put(7, other.toString());
-        byte[] value = {0, 0, 0, 0, 7, 6, 'O', 'u', 'i', 4};
-        SourceText record = format(true).decode(value, SourceText.class);
-        assertEquals("Oui", record.getText());
-        assertEquals(Map.of(), record.getAttributes());
+    void shouldAskOnceForEachTopicAndEachId() throws IOException {
+        format.prepare("t", TEXT.getSchema());
+        for (int i = 0; i < 5; i++) {
+            format.decode(format.encode("t", TEXT), SourceText.class);
+        }
+        assertEquals(List.of("POST /subjects/t-value/versions", "GET /schemas/ids/2"), registry.calls());
     }
 
     @Test
-    void shouldSendThePasswordAsBasicAuthentication() {
-        new ConfluentFormat(registry.url(), "ann:secret", true).prepare("t", RECORD.getSchema());
-        assertEquals("Basic YW5uOnNlY3JldA==", registry.authorization);
+    void shouldReadARecordOfAnOlderSchema() throws IOException {
+        Schema older = new Schema.Parser()
+                .parse("{\"type\": \"record\", \"name\": \"SourceText\", \"namespace\": \"io.dragoman.schema\","
+                        + " \"fields\": [{\"name\": \"text\", \"type\": \"string\"}]}");
+        int id = registry.add("t-value", older);
+        byte[] value = {0, 0, 0, 0, (byte) id, 4, 'h', 'i'};
+        assertEquals(new SourceText(null, "hi", null, null, null, Map.of()), format.decode(value, SourceText.class));
     }
 
     @Test
-    void shouldSayWhatToDoWhenASchemaIsNotThereAndMayNotBeRegistered() {
-        RegistryException refused =
-                assertThrows(RegistryException.class, () -> format(false).prepare("t", RECORD.getSchema()));
+    void shouldNotRegisterWhenItMayNot() {
+        ConfluentFormat careful = new ConfluentFormat(registry.url(), "", false);
+        RegistryException e = assertThrows(RegistryException.class, () -> careful.prepare("t", TEXT.getSchema()));
         assertEquals(
-                "the schema registry refuses subject t-value: status 404, Subject not found (register it, or set"
-                        + " auto.register.schemas)",
-                refused.getMessage());
+                "the schema registry refuses subject t-value: status 404, Subject not found"
+                        + " (register it, or set auto.register.schemas)",
+                e.getMessage());
+        registry.add("t-value", TEXT.getSchema());
+        careful.prepare("t", TEXT.getSchema());
+        assertEquals(List.of("POST /subjects/t-value", "POST /subjects/t-value"), registry.calls());
     }
 
     @Test
-    void shouldRefuseBytesThatAreNoSuchRecord() throws IOException {
-        ConfluentFormat format = format(true);
-        byte[] value = format.encode("t", RECORD);
-        byte[] longer = Arrays.copyOf(value, value.length + 1);
-        byte[] shorter = Arrays.copyOf(value, value.length - 3);
-        assertThrows(IOException.class, () -> format.decode(new byte[0], SourceText.class));
-        assertThrows(IOException.class, () -> format.decode("plain text".getBytes(), SourceText.class));
-        assertThrows(IOException.class, () -> format.decode(longer, SourceText.class));
-        assertThrows(IOException.class, () -> format.decode(shorter, SourceText.class));
-        IOException unknown =
-                assertThrows(IOException.class, () -> format.decode(new byte[] {0, 0, 0, 0, 99}, SourceText.class));
-        assertEquals("the schema registry has no schema with the id 99", unknown.getMessage());
+    void shouldSayWhyASchemaIsRefused() {
+        registry.answering(409, "{\"error_code\": 409, \"message\": \"incompatible with an earlier schema\"}");
+        RegistryException e = assertThrows(RegistryException.class, () -> format.encode("t", TEXT));
+        assertEquals(
+                "the schema registry refuses subject t-value: status 409, incompatible with an earlier schema",
+                e.getMessage());
     }
 
     @Test
-    void shouldNotBlameTheRecordWhenTheRegistryIsAway() {
-        registry.server.stop(0);
-        RegistryException away = assertThrows(
-                RegistryException.class, () -> format(true).decode(new byte[] {0, 0, 0, 0, 1, 2}, SourceText.class));
-        assertTrue(away.getMessage().endsWith("check schema.registry.url"), away.getMessage());
-        assertThrows(RegistryException.class, () -> new ConfluentFormat("not a url", "", true)
-                .prepare("t", RECORD.getSchema()));
+    void shouldBlameTheRecordForAnIdNobodyKnows() {
+        IOException e =
+                assertThrows(IOException.class, () -> format.decode(new byte[] {0, 0, 0, 0, 99, 0}, SourceText.class));
+        assertEquals("the schema registry has no schema with the id 99", e.getMessage());
     }
 
-    /** The three calls, as Confluent's documentation gives them; what a real registry does was tried by hand. */
-    private static final class Registry {
-        final Map<Integer, String> schemas = new LinkedHashMap<>();
-        final List<String> calls = new ArrayList<>();
-        final HttpServer server;
-        String authorization = "";
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 4})
+    void shouldRefuseAValueWithoutAHeader(int length) {
+        IOException e = assertThrows(IOException.class, () -> format.decode(new byte[length], SourceText.class));
+        assertEquals("it does not start with a zero byte and a schema id", e.getMessage());
+        assertEquals(List.of(), registry.calls());
+    }
 
-        private final ObjectMapper mapper = new ObjectMapper();
+    @Test
+    void shouldRefuseSingleObjectsAndLeftOvers() throws IOException {
+        ByteBuffer single = SourceText.getEncoder().encode(TEXT);
+        byte[] bytes = new byte[single.remaining()];
+        single.get(bytes);
+        assertThrows(IOException.class, () -> format.decode(bytes, SourceText.class));
+        byte[] whole = format.encode("t", TEXT);
+        IOException e = assertThrows(
+                IOException.class, () -> format.decode(Arrays.copyOf(whole, whole.length + 1), SourceText.class));
+        assertEquals("bytes are left after the record", e.getMessage());
+        assertThrows(IOException.class, () -> format.decode(Arrays.copyOf(whole, whole.length - 1), SourceText.class));
+    }
 
-        Registry() throws IOException {
-            server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
-            server.createContext("/", this::answer);
-            server.start();
+    @Test
+    void shouldBlameTheRegistryWhenItFails() {
+        registry.answering(500, "{\"message\": \"out of order\"}");
+        RegistryException e = assertThrows(
+                RegistryException.class, () -> format.decode(new byte[] {0, 0, 0, 0, 2, 0}, SourceText.class));
+        assertEquals("the schema registry answers status 500 for schema 2: out of order", e.getMessage());
+        registry.answering(200, "<html>");
+        e = assertThrows(RegistryException.class, () -> format.decode(new byte[] {0, 0, 0, 0, 2, 0}, SourceText.class));
+        assertEquals("the schema registry at " + registry.url() + " does not answer in JSON", e.getMessage());
+        registry.answering(200, "{\"schema\": \"no\"}");
+        e = assertThrows(RegistryException.class, () -> format.decode(new byte[] {0, 0, 0, 0, 2, 0}, SourceText.class));
+        assertEquals("the schema registry's schema 2 is no Avro schema", e.getMessage());
+    }
+
+    @Test
+    void shouldTryAgainAfterAFailure() throws IOException {
+        registry.answering(503, "{}");
+        assertThrows(RegistryException.class, () -> format.encode("t", TEXT));
+        registry.answering(0, "");
+        assertEquals(TEXT, format.decode(format.encode("t", TEXT), SourceText.class));
+    }
+
+    @Test
+    void shouldSayWhenNobodyAnswersOrTheAddressIsNone() {
+        ConfluentFormat nobody = new ConfluentFormat("http://127.0.0.1:1", "", true);
+        RegistryException e = assertThrows(RegistryException.class, () -> nobody.encode("t", TEXT));
+        assertTrue(
+                e.getMessage().startsWith("the schema registry at http://127.0.0.1:1 does not answer: "),
+                e.getMessage());
+        assertTrue(e.getMessage().endsWith("; check schema.registry.url"), e.getMessage());
+        for (String address : List.of("registry:8081", "not an address", "ftp://registry")) {
+            ConfluentFormat wrong = new ConfluentFormat(address, "", true);
+            e = assertThrows(RegistryException.class, () -> wrong.encode("t", TEXT));
+            assertEquals("schema.registry.url should be an http or https address: was " + address, e.getMessage());
         }
+    }
 
-        String url() {
-            return "http://127.0.0.1:" + server.getAddress().getPort() + "/";
-        }
-
-        private void answer(HttpExchange exchange) throws IOException {
-            String path = exchange.getRequestURI().getPath();
-            calls.add(exchange.getRequestMethod() + " " + path);
-            String given = exchange.getRequestHeaders().getFirst("Authorization");
-            authorization = given == null ? "" : given;
-            ObjectNode reply = mapper.createObjectNode();
-            int status = 200;
-            if (path.endsWith("/versions")) {
-                String schema =
-                        mapper.readTree(exchange.getRequestBody()).get("schema").asText();
-                schemas.put(schemas.size() + 1, schema);
-                reply.put("id", schemas.size());
-            } else if (path.startsWith("/schemas/ids/")
-                    && schemas.containsKey(Integer.parseInt(path.substring("/schemas/ids/".length())))) {
-                reply.put("schema", schemas.get(Integer.parseInt(path.substring("/schemas/ids/".length()))));
-            } else {
-                status = 404;
-                reply.put("error_code", 40401)
-                        .put("message", path.startsWith("/schemas") ? "Schema not found" : "Subject not found");
-            }
-            byte[] body = mapper.writeValueAsBytes(reply);
-            exchange.sendResponseHeaders(status, body.length);
-            exchange.getResponseBody().write(body);
-            exchange.close();
-        }
+    @Test
+    void shouldSayWhoItIsOnlyWhenTold() {
+        format.encode("t", TEXT);
+        assertNull(registry.authorization());
+        new ConfluentFormat(registry.url(), "ann:sécret", true).encode("t", TEXT);
+        assertEquals("Basic YW5uOnPDqWNyZXQ=", registry.authorization());
     }
 }
