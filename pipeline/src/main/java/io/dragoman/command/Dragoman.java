@@ -6,6 +6,8 @@ import io.dragoman.wire.RegistryException;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import org.apache.kafka.common.config.ConfigException;
 import picocli.CommandLine;
@@ -41,6 +43,7 @@ public final class Dragoman {
     public static void main(String[] args) {
         if (java.util.Arrays.asList(args).contains("--debug")) {
             System.setProperty("dragoman.log.level", "DEBUG");
+            System.setProperty("dragoman.log.exceptions", "%ex");
         }
         // Standard output may be a pipe, so it is buffered; commands flush when a reader should see something.
         System.setOut(new PrintStream(
@@ -79,6 +82,11 @@ public final class Dragoman {
         }
         if (exception instanceof NoSuchFileException missing) {
             return complain(missing.getFile() + ": no such file");
+        }
+        if (exception instanceof FileSystemException file) {
+            String reason = file instanceof AccessDeniedException ? "permission denied" : file.getReason();
+            return complain(
+                    file.getFile() + ": " + (reason == null ? file.getClass().getSimpleName() : reason));
         }
         if (exception instanceof CommandException
                 || exception instanceof BundleException

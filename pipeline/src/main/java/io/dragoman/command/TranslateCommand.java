@@ -109,12 +109,17 @@ final class TranslateCommand implements Callable<Integer> {
         if (json) {
             System.out.println(mapper.writeValueAsString(object(line, reply)));
         } else {
-            System.out.println(translation == null ? "" : translation.getTranslation());
+            System.out.println(translation == null ? "" : oneLine(translation.getTranslation()));
         }
         System.out.flush();
         if (System.out.checkError()) {
             throw new CommandException("standard output was closed");
         }
+    }
+
+    /** A model may spell a line break; a line stays a line. */
+    private static String oneLine(String translation) {
+        return translation.replaceAll("[\\r\\n]+", " ");
     }
 
     private ObjectNode object(String line, Reply reply) {

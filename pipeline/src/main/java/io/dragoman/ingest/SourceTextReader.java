@@ -24,6 +24,9 @@ public final class SourceTextReader {
     public static final String SOURCE_LANGUAGE_HEADER = "source-language";
     public static final String TARGET_LANGUAGE_HEADER = "target-language";
 
+    /** Most characters of an Avro text's id and attributes together: they are repeated in every record made from it. */
+    static final int MAX_EXTRAS_CHARACTERS = 20_000;
+
     /** How a value is decoded. */
     public enum Format {
         TEXT,
@@ -64,6 +67,18 @@ public final class SourceTextReader {
         } catch (IOException | RuntimeException e) {
             return refused(
                     origin.id(), Reason.UNDECODABLE, "the value should be an Avro SourceText: " + e.getMessage());
+        }
+        int extras = draft.id().length()
+                + draft.attributes().entrySet().stream()
+                        .mapToInt(entry ->
+                                entry.getKey().length() + entry.getValue().length())
+                        .sum();
+        if (extras > MAX_EXTRAS_CHARACTERS) {
+            return refused(
+                    origin.id(),
+                    Reason.TOO_LONG,
+                    "id and attributes should have at most " + MAX_EXTRAS_CHARACTERS + " characters together: have "
+                            + extras);
         }
         return check(draft, headers);
     }

@@ -36,6 +36,15 @@ import org.jspecify.annotations.Nullable;
 
 /** Results to the values of the output topics. Threading: safe for many threads. */
 public final class OutputRecords {
+    /**
+     * Most bytes of key and headers of a sentence that is translated; with more, records could outgrow their topics. The
+     * same for a record of {@code rejections}: with more, they are in its value alone.
+     */
+    public static final int MAX_LUGGAGE_BYTES = 100_000;
+
+    /** With more than this, which is close to what a topic takes, a rejection leaves key and headers out. */
+    private static final int MAX_COPIED_LUGGAGE_BYTES = 800_000;
+
     private final Settings settings;
 
     /**
@@ -209,23 +218,35 @@ public final class OutputRecords {
     /** The value of a rejection: everything needed to see why, and to send the record again. */
     public byte[] rejection(
             Refusal refusal, Origin origin, byte @Nullable [] key, byte @Nullable [] value, Headers headers) {
+        int luggage = luggageBytes(key, headers);
         List<Header> copied = new ArrayList<>();
         for (org.apache.kafka.common.header.Header header : headers) {
             copied.add(new Header(header.key(), wrap(header.value())));
         }
         int size = value == null ? 0 : value.length;
+        boolean keepValue = size <= settings.maxRejectedBytes() && (long) luggage + size <= MAX_COPIED_LUGGAGE_BYTES;
+        boolean carried = luggage <= MAX_COPIED_LUGGAGE_BYTES;
         Rejection rejection = Rejection.newBuilder()
                 .setId(refusal.id())
                 .setReason(RejectionReason.valueOf(refusal.reason().name()))
                 .setExplanation(refusal.explanation())
                 .setStage(Stage.valueOf(refusal.stage().name()))
-                .setKey(wrap(key))
-                .setValue(size <= settings.maxRejectedBytes() ? wrap(value) : null)
+                .setKey(carried ? wrap(key) : null)
+                .setValue(keepValue ? wrap(value) : null)
                 .setValueBytes(size)
-                .setHeaders(copied)
+                .setHeaders(carried ? copied : List.of())
                 .setOrigin(origin(origin))
                 .build();
         return settings.encoder().encode(settings.rejectionsTopic(), rejection);
+    }
+
+    /** Bytes that every record made from an input record carries beside its value. */
+    public static int luggageBytes(byte @Nullable [] key, Headers headers) {
+        int bytes = key == null ? 0 : key.length;
+        for (org.apache.kafka.common.header.Header header : headers) {
+            bytes += header.key().length() + (header.value() == null ? 0 : header.value().length);
+        }
+        return bytes;
     }
 
     private static @Nullable ByteBuffer wrap(byte @Nullable [] bytes) {

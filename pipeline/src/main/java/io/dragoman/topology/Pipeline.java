@@ -131,6 +131,7 @@ public final class Pipeline implements AutoCloseable {
     }
 
     private static Route route(DragomanConfig config, Bundle bundle) throws BundleException, IOException {
+        checkFit(config, bundle.manifest());
         Integer gpu = config.gpu();
         OnnxTranslationModel.Placement placement =
                 new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
@@ -147,6 +148,23 @@ public final class Pipeline implements AutoCloseable {
         } catch (IOException | RuntimeException e) {
             model.close();
             throw e;
+        }
+    }
+
+    private static void checkFit(DragomanConfig config, BundleManifest manifest) {
+        List<String> faults = new ArrayList<>();
+        int tokens = config.integer(DragomanConfig.BATCH_MAX_TOKENS);
+        if (tokens < manifest.limits().maxSourceTokens()) {
+            faults.add(DragomanConfig.BATCH_MAX_TOKENS + " should be at least the longest source of " + manifest.name()
+                    + " (" + manifest.limits().maxSourceTokens() + "): was " + tokens);
+        }
+        int beam = options(config, manifest).beamSize();
+        int best = config.integer(DragomanConfig.MODEL_N_BEST);
+        if (best > beam) {
+            faults.add(DragomanConfig.MODEL_N_BEST + " should be at most the beam size (" + beam + "): was " + best);
+        }
+        if (!faults.isEmpty()) {
+            throw new ConfigException(String.join("\n", faults));
         }
     }
 

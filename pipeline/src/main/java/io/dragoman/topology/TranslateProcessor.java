@@ -59,6 +59,13 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
             return;
         }
         Intake.Taken taken = lookAhead.take(origin, record.headers(), value);
+        int luggage = OutputRecords.luggageBytes(record.key(), record.headers());
+        if (luggage > OutputRecords.MAX_LUGGAGE_BYTES) {
+            String explanation = "key and headers should have at most " + OutputRecords.MAX_LUGGAGE_BYTES
+                    + " bytes together: have " + luggage;
+            reject(record, origin, new Refusal(origin.id(), Reason.TOO_LONG, Stage.INGEST, explanation));
+            return;
+        }
         if (taken instanceof Intake.Taken.Refused refused) {
             reject(record, origin, refused.refusal());
             return;
@@ -114,7 +121,11 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
                 origin.offset(),
                 refusal.reason());
         byte[] value = output.rejection(refusal, origin, record.key(), record.value(), record.headers());
-        context().forward(record.withValue(value), TranslationTopology.REJECTIONS);
+        boolean carried = OutputRecords.luggageBytes(record.key(), record.headers()) <= OutputRecords.MAX_LUGGAGE_BYTES;
+        context()
+                .forward(
+                        carried ? record.withValue(value) : new Record<>(null, value, record.timestamp()),
+                        TranslationTopology.REJECTIONS);
     }
 
     private ProcessorContext<byte[], byte[]> context() {

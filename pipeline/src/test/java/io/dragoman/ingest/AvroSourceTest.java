@@ -56,6 +56,24 @@ class AvroSourceTest {
     }
 
     @Test
+    void shouldRefuseAnIdAndAttributesThatWouldNotFitIntoTheResults() throws IOException {
+        byte[] value = bytes(io.dragoman.schema.SourceText.newBuilder()
+                .setId("i".repeat(15_000))
+                .setText("Guten Tag")
+                .setAttributes(Map.of("page", "7".repeat(5_000)))
+                .build());
+        Refusal refusal = assertInstanceOf(Ingested.Refused.class, reader.read(ORIGIN, new RecordHeaders(), value))
+                .refusal();
+        assertEquals(
+                new Refusal(
+                        "dragoman.sentences-2-17",
+                        Reason.TOO_LONG,
+                        Stage.INGEST,
+                        "id and attributes should have at most 20000 characters together: have 20004"),
+                refusal);
+    }
+
+    @Test
     void shouldTakeTheOriginForIdAndTheDefaultsForLanguages() throws IOException {
         byte[] value = bytes(
                 io.dragoman.schema.SourceText.newBuilder().setText("Bonjour").build());

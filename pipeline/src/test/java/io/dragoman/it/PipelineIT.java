@@ -19,6 +19,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -134,6 +135,8 @@ class PipelineIT {
                 "languages",
                 "Hallo".getBytes(StandardCharsets.UTF_8),
                 TestCluster.header("source-language", "de"));
+        cluster.send(in, 0, "k".repeat(600_000), "Une clé trop longue.".repeat(10_000));
+        cluster.send(in, 0, "k".repeat(900_000), "Une clé bien trop longue.");
         cluster.send(in, 0, "tombstone", (byte[]) null);
         cluster.send(
                 in,
@@ -157,10 +160,22 @@ class PipelineIT {
             assertEquals(3, cluster.read(topics.alignments(), 3).size());
 
             Map<String, Rejection> rejections = new TreeMap<>();
-            for (ConsumerRecord<byte[], byte[]> record : cluster.read(topics.rejections(), 7)) {
-                rejections.put(
-                        TestCluster.text(record.key()), Rejection.getDecoder().decode(ByteBuffer.wrap(record.value())));
+            List<Rejection> withoutKey = new ArrayList<>();
+            for (ConsumerRecord<byte[], byte[]> record : cluster.read(topics.rejections(), 9)) {
+                Rejection rejection = Rejection.getDecoder().decode(ByteBuffer.wrap(record.value()));
+                if (record.key() == null) {
+                    withoutKey.add(rejection);
+                } else {
+                    rejections.put(TestCluster.text(record.key()), rejection);
+                }
             }
+            assertEquals(2, withoutKey.size());
+            for (Rejection rejection : withoutKey) {
+                assertEquals(RejectionReason.TOO_LONG, rejection.getReason());
+                assertTrue(rejection.getExplanation().startsWith("key and headers should have at most"));
+            }
+            assertEquals(600_000, withoutKey.get(0).getKey().remaining());
+            assertEquals(null, withoutKey.get(1).getKey());
             Map<String, RejectionReason> reasons = new TreeMap<>();
             rejections.forEach((key, rejection) -> reasons.put(key, rejection.getReason()));
             assertEquals(
