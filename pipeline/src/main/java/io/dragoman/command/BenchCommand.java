@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
@@ -61,11 +62,15 @@ final class BenchCommand implements Callable<Integer> {
     @Option(names = "--rounds", defaultValue = "3", description = "Rounds (default: ${DEFAULT-VALUE}).")
     private int rounds;
 
-    @Option(names = "--beam-size", defaultValue = "0", description = "1 is greedy, 0 takes the bundle's.")
-    private int beamSize;
+    @Option(
+            names = "--beam-size",
+            split = ",",
+            paramLabel = "K",
+            description = "Searches to measure, one after the other (default: the bundle's, then 1, greedy).")
+    private List<Integer> beamSizes = new ArrayList<>();
 
     @Option(names = "--set", paramLabel = "NAME=VALUE", description = "A setting of the pipeline; may be repeated.")
-    private Map<String, String> settings = new java.util.HashMap<>();
+    private Map<String, String> settings = new HashMap<>();
 
     private record Measured(double seconds, Totals totals) {
         /** Sentences a second. */
@@ -91,9 +96,21 @@ final class BenchCommand implements Callable<Integer> {
             throw new CommandException("--sentences should be at least 8 and --rounds at least 1");
         }
         List<String> lines = lines();
-        settings.putIfAbsent(DragomanConfig.BUNDLES, bundle);
-        settings.putIfAbsent(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
         Bundle opened = Bundle.open(Home.bundle(bundle));
+        if (beamSizes.isEmpty()) {
+            beamSizes = List.of(opened.manifest().decoding().beamSize(), 1);
+        }
+        settings.putIfAbsent(DragomanConfig.BUNDLES, bundle);
+        for (int beamSize : beamSizes) {
+            settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
+            measure(opened, lines);
+            System.out.println();
+        }
+        System.out.println("peak memory of this process, two models and a broker in it: " + peakMemory());
+        return 0;
+    }
+
+    private void measure(Bundle opened, List<String> lines) throws Exception {
         List<Measured> bare = new ArrayList<>();
         List<Measured> piped = new ArrayList<>();
         List<Measured> singly = new ArrayList<>();
@@ -108,10 +125,11 @@ final class BenchCommand implements Callable<Integer> {
             List<TokenizedText> few = texts.subList(0, texts.size() / 4);
             System.out.printf(
                     Locale.ROOT,
-                    "%d sentences, %.1f source tokens each, beam %d, batches of at most %d rows and %d tokens, %d workers%n",
+                    "beam %d: %d sentences, %.1f source tokens each, batches of at most %d rows and %d tokens, %d"
+                            + " workers%n",
+                    Pipeline.options(local.config(), opened.manifest()).beamSize(),
                     texts.size(),
                     texts.stream().mapToInt(TokenizedText::length).average().orElse(0),
-                    Pipeline.options(local.config(), opened.manifest()).beamSize(),
                     limits.rows(),
                     limits.paddedTokens(),
                     Pipeline.workers(local.config()));
@@ -132,8 +150,6 @@ final class BenchCommand implements Callable<Integer> {
         ratio("pipeline / bare model", piped, bare);
         ratio("bare model / batches of one", bare, singly);
         ratio("pipeline / batches of one", piped, singly);
-        System.out.printf(Locale.ROOT, "peak memory of this process: %s%n", peakMemory());
-        return 0;
     }
 
     private List<String> lines() throws IOException, CommandException {

@@ -238,6 +238,9 @@ public final class Pipeline implements AutoCloseable {
         // A stream thread polls again only when all it polled is processed: what one poll brings is what batches are
         // picked from, and at its end the model waits for the next.
         settings.put("consumer.max.poll.records", String.valueOf(config.integer(DragomanConfig.READ_AHEAD_ROWS)));
+        // A consumer hands out all it fetched of one partition before the next: small fetches let partitions take
+        // turns.
+        settings.put("consumer.max.partition.fetch.bytes", "65536");
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "zstd");
         settings.put("enable.metrics.push", "false");
