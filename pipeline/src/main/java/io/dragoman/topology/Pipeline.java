@@ -219,7 +219,7 @@ public final class Pipeline implements AutoCloseable {
 
     private static OutputRecords output(DragomanConfig config, @Nullable ConfluentFormat registry) {
         return new OutputRecords(new OutputRecords.Settings(
-                registry == null ? RecordEncoder.SINGLE_OBJECT : registry::encode,
+                registry == null ? RecordEncoder.singleObject() : registry::encode,
                 config.topics().translations(),
                 config.topics().alignments(),
                 config.topics().rejections(),

@@ -71,7 +71,7 @@ class OutputRecordsTest {
 
     private static OutputRecords records(String encoding, int maxAlignmentBytes, int nBest) {
         return new OutputRecords(new OutputRecords.Settings(
-                RecordEncoder.SINGLE_OBJECT, "t", "a", "r", encoding, maxAlignmentBytes, 10, nBest));
+                RecordEncoder.singleObject(), "t", "a", "r", encoding, maxAlignmentBytes, 10, nBest));
     }
 
     private static Outcome.Translated outcome(Hypothesis... hypotheses) {

@@ -64,7 +64,7 @@ final class FakeInstance implements AutoCloseable {
                 settings.format, AvroSourceDecoder.SINGLE_OBJECT, new LanguagePair("fr", "en"), routes.keySet(), 100);
         lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes));
         OutputRecords output = new OutputRecords(new OutputRecords.Settings(
-                RecordEncoder.SINGLE_OBJECT,
+                RecordEncoder.singleObject(),
                 TOPICS.translations(),
                 TOPICS.alignments(),
                 TOPICS.rejections(),
