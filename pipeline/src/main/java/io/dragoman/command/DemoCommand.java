@@ -62,25 +62,10 @@ final class DemoCommand implements Callable<Integer> {
                         + " --topic " + local.config().topics().sentences());
                 System.out.println("Serving until Ctrl-C.");
                 System.out.flush();
-                serve();
+                new CountDownLatch(1).await(); // a signal ends the JVM, and the pipeline closes with it
             }
         }
         return 0;
-    }
-
-    /** Until the JVM is told to end; the shutdown hook lets the caller close everything first. */
-    private static void serve() throws InterruptedException {
-        CountDownLatch asked = new CountDownLatch(1);
-        Thread main = Thread.currentThread();
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            asked.countDown();
-            try {
-                main.join(35_000);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
-        }));
-        asked.await();
     }
 
     private BufferedReader open() throws IOException {

@@ -14,18 +14,24 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
-/** A broker, its topics and a pipeline in this JVM, in a folder that is deleted at the end. */
+/**
+ * A broker, its topics and a pipeline in this JVM, in a folder that is deleted at the end, also when the JVM is told to end
+ * by a signal.
+ */
 final class LocalPipeline implements AutoCloseable {
     private final Path folder;
     private final EmbeddedBroker broker;
     private final Pipeline pipeline;
     private final DragomanConfig config;
+    private final Thread atShutdown;
+    private boolean closed;
 
     private LocalPipeline(Path folder, EmbeddedBroker broker, Pipeline pipeline, DragomanConfig config) {
         this.folder = folder;
         this.broker = broker;
         this.pipeline = pipeline;
         this.config = config;
+        this.atShutdown = new Thread(this::closeAtShutdown, "dragoman-shutdown");
     }
 
     /** Starts everything and waits until sentences can be sent; {@code settings} go over the defaults for this use. */
@@ -51,7 +57,9 @@ final class LocalPipeline implements AutoCloseable {
                 throw new CommandException("the pipeline did not start within 60 s: it is " + pipeline.state()
                         + pipeline.fault().map(fault -> ", " + fault).orElse(""));
             }
-            return new LocalPipeline(folder, broker, pipeline, config);
+            LocalPipeline started = new LocalPipeline(folder, broker, pipeline, config);
+            Runtime.getRuntime().addShutdownHook(started.atShutdown);
+            return started;
         } catch (IOException
                 | BundleException
                 | Topics.ClusterException
@@ -96,7 +104,28 @@ final class LocalPipeline implements AutoCloseable {
 
     @Override
     public void close() throws IOException {
-        close(folder, broker, pipeline);
+        closeOnce();
+        try {
+            Runtime.getRuntime().removeShutdownHook(atShutdown);
+        } catch (IllegalStateException e) {
+            return; // the JVM is ending already
+        }
+    }
+
+    /** A second caller waits for the first. */
+    private synchronized void closeOnce() throws IOException {
+        if (!closed) {
+            closed = true;
+            close(folder, broker, pipeline);
+        }
+    }
+
+    private void closeAtShutdown() {
+        try {
+            closeOnce();
+        } catch (IOException e) {
+            System.err.println("dragoman: " + folder + " could not be deleted: " + e.getMessage());
+        }
     }
 
     private static void close(
