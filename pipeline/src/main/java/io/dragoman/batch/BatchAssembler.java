@@ -4,15 +4,18 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
 import java.util.function.ToIntFunction;
 
 /**
  * Decides when the next batch is due and which waiting sentences go into it.
  *
- * <p>A batch is due on the first of: {@code rows} sentences wait, they have {@code paddedTokens} tokens, the oldest has
- * waited for {@code linger}. Out of the {@code window} oldest, the oldest of all always goes, with those nearest to it in
- * length, so little is padding and nobody is passed over for ever: <b>a sentence with n waiting before it leaves with
- * the (n+1)th batch at the latest.</b> A sentence longer than {@code paddedTokens} goes alone.
+ * <p>Sentences stand in line in order of arrival; {@link #hurry} moves one to the front, because somebody waits for it. A
+ * batch is due on the first of: {@code rows} sentences wait, they have {@code paddedTokens} tokens, the oldest has waited
+ * for {@code linger}. Out of the first {@code window} in line, the first of all always goes, with those nearest to it in
+ * length, so little is padding and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
+ * (n+1)th batch at the latest, one that was hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
+ * alone.
  *
  * <p>The caller bounds how much waits; times are from one monotonic clock, in nanoseconds. Threading: none, the caller
  * holds a lock.
@@ -24,7 +27,7 @@ public final class BatchAssembler<T> {
 
     private final BatchLimits limits;
     private final ToIntFunction<? super T> lengthOf;
-    /** In order of arrival. */
+    /** The line; no entry is older than the first. */
     private final ArrayList<Waiting<T>> waiting = new ArrayList<>();
 
     private long waitingTokens;
@@ -38,6 +41,20 @@ public final class BatchAssembler<T> {
         int length = lengthOf.applyAsInt(sentence);
         waiting.add(new Waiting<>(sentence, length, now));
         waitingTokens += length;
+    }
+
+    /** Puts the first sentence that {@code wanted} holds for at the front of the line; false when none waits. */
+    public boolean hurry(Predicate<? super T> wanted) {
+        for (int i = 0; i < waiting.size(); i++) {
+            Waiting<T> entry = waiting.get(i);
+            if (wanted.test(entry.sentence())) {
+                long oldest = Math.min(entry.since(), waiting.get(0).since());
+                waiting.remove(i);
+                waiting.add(0, new Waiting<>(entry.sentence(), entry.length(), oldest));
+                return true;
+            }
+        }
+        return false;
     }
 
     public int size() {
@@ -56,7 +73,7 @@ public final class BatchAssembler<T> {
         return Optional.of(Math.max(0, limits.linger().toNanos() - age));
     }
 
-    /** The next batch when one is due, in order of arrival; otherwise an empty list. */
+    /** The next batch when one is due, in the order of the line; otherwise an empty list. */
     public List<T> next(long now) {
         return dueIn(now).filter(nanos -> nanos == 0).isPresent() ? take() : List.of();
     }
@@ -78,12 +95,12 @@ public final class BatchAssembler<T> {
         return remove(chosen);
     }
 
-    /** Widens from the oldest sentence to its neighbours in length, the nearer one first, while the limits hold. */
-    private void chooseAround(List<Integer> byLength, int oldest, boolean[] chosen) {
-        chosen[byLength.get(oldest)] = true;
-        int shorter = oldest - 1;
-        int longer = oldest + 1;
-        int base = lengthAt(byLength, oldest);
+    /** Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold. */
+    private void chooseAround(List<Integer> byLength, int first, boolean[] chosen) {
+        chosen[byLength.get(first)] = true;
+        int shorter = first - 1;
+        int longer = first + 1;
+        int base = lengthAt(byLength, first);
         int longest = base;
         for (int rows = 1; rows < limits.rows(); rows++) {
             boolean canLonger =

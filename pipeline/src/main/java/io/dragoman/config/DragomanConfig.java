@@ -184,8 +184,8 @@ public final class DragomanConfig {
                         }
                     },
                     MEDIUM,
-                    "Where the model runs: cpu, cuda or cuda:N. cuda needs the build made with -Pgpu, and never falls"
-                            + " back to the CPU in silence.")
+                    "Where the model runs: cpu, cuda or cuda:N. cuda needs the build made with -Pgpu and fails"
+                            + " at start where CUDA cannot be used.")
             .define(
                     MODEL_WORKERS,
                     Type.INT,
@@ -220,8 +220,9 @@ public final class DragomanConfig {
                     45_000,
                     atLeast(1),
                     MEDIUM,
-                    "How long a stream thread waits for a result before the instance stops. Should be well below Kafka's"
-                            + " max.poll.interval.ms and transaction timeout (300 s and 60 s here).")
+                    "How long a stream thread waits for a result before the instance stops: the sentence it waits for goes"
+                            + " with the next batch, so it should be more than the time of two batches, and well below"
+                            + " Kafka's transaction timeout (60 s here). For a slow model lower batch.max.rows first.")
             .define(
                     MODEL_FAILURE_LIMIT,
                     Type.INT,

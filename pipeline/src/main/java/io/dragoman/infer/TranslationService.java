@@ -106,6 +106,19 @@ public final class TranslationService implements AutoCloseable {
         return result;
     }
 
+    /** Somebody waits for this result now: its sentence goes with the next batch, if it still waits. */
+    public void hurry(CompletableFuture<Outcome> result) {
+        if (result.isDone()) {
+            return;
+        }
+        lock.lock();
+        try {
+            queue.hurry(job -> job.result() == result);
+        } finally {
+            lock.unlock();
+        }
+    }
+
     /** Why the model counts as broken, if it does. */
     public Optional<String> fault() {
         lock.lock();

@@ -71,6 +71,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
             return;
         }
         Intake.Taken.UnderWay underWay = (Intake.Taken.UnderWay) taken;
+        underWay.route().service().hurry(underWay.outcome());
         Outcome outcome = await(underWay.outcome());
         if (outcome instanceof Outcome.Failed failed) {
             reject(

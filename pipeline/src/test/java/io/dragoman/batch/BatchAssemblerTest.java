@@ -1,6 +1,7 @@
 package io.dragoman.batch;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.time.Duration;
@@ -33,6 +34,24 @@ class BatchAssemblerTest {
 
     private static List<Integer> numbers(List<Sentence> batch) {
         return batch.stream().map(Sentence::number).toList();
+    }
+
+    @Test
+    void shouldTakeAHurriedSentenceNextEvenFromBehindTheWindow() {
+        BatchAssembler<Sentence> assembler = waiting(2, 100, 3, 4, 9, 5, 20, 21);
+        assertTrue(assembler.hurry(sentence -> sentence.number() == 4));
+        assertEquals(List.of(4, 1), numbers(assembler.take())); // the window now holds 4, 0 and 1
+        assertEquals(List.of(0, 2), numbers(assembler.take()));
+        assertEquals(List.of(3), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldNotLetAHurriedSentenceDelayTheLingerOfAnOlderOne() {
+        BatchAssembler<Sentence> assembler = waiting(10, 100, 10, 4);
+        assembler.add(new Sentence(1, 4), 60);
+        assertTrue(assembler.hurry(sentence -> sentence.number() == 1));
+        assertEquals(Optional.of(40L), assembler.dueIn(60));
+        assertFalse(assembler.hurry(sentence -> sentence.number() == 7), "nobody of that name waits");
     }
 
     @Test
