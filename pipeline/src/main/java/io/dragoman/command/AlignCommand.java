@@ -10,10 +10,8 @@ import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.WordLinks;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
+import java.nio.charset.CharacterCodingException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -51,9 +49,9 @@ final class AlignCommand implements Callable<Integer> {
         try (TranslationModel model = open(opened);
                 SubwordTokenizer tokenizer = opened.openTokenizer();
                 Progress progress = Progress.of(() -> done.get() + " pairs aligned")) {
-            BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-            List<String> block = new ArrayList<>();
-            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            LineReader lines = new LineReader(System.in);
+            List<byte[]> block = new ArrayList<>();
+            for (byte[] line = lines.next(); line != null; line = lines.next()) {
                 block.add(line);
                 if (block.size() == ROWS) {
                     failures += align(block, done, model, tokenizer);
@@ -78,7 +76,7 @@ final class AlignCommand implements Callable<Integer> {
     }
 
     /** Writes a line for each of {@code block} and returns how many are empty for a fault. */
-    private static int align(List<String> block, AtomicLong done, TranslationModel model, SubwordTokenizer tokenizer) {
+    private static int align(List<byte[]> block, AtomicLong done, TranslationModel model, SubwordTokenizer tokenizer) {
         List<@Nullable Pair> pairs = new ArrayList<>();
         for (int i = 0; i < block.size(); i++) {
             pairs.add(tokenize(block.get(i), done.get() + i + 1, model, tokenizer));
@@ -120,8 +118,13 @@ final class AlignCommand implements Callable<Integer> {
     }
 
     private static @Nullable Pair tokenize(
-            String line, long number, TranslationModel model, SubwordTokenizer tokenizer) {
-        String[] columns = line.split("\t", -1);
+            byte[] line, long number, TranslationModel model, SubwordTokenizer tokenizer) {
+        String[] columns;
+        try {
+            columns = LineReader.decode(line).split("\t", -1);
+        } catch (CharacterCodingException e) {
+            return complain(number, "should be UTF-8: it is not");
+        }
         if (columns.length != 2) {
             return complain(number, "should have 2 columns split by one TAB: has " + columns.length);
         }

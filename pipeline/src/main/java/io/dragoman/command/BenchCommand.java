@@ -195,11 +195,13 @@ final class BenchCommand implements Callable<Integer> {
             Totals before = local.pipeline().totals().get(0);
             long start = System.nanoTime();
             new Conversation(client, () -> local.pipeline().fault().orElse("the pipeline stopped"))
-                    .run(() -> next.hasNext() ? next.next() : null, (number, line, reply) -> {
-                        if (reply.rejection() != null) {
-                            rejected.incrementAndGet();
-                        }
-                    });
+                    .run(
+                            () -> next.hasNext() ? next.next().getBytes(StandardCharsets.UTF_8) : null,
+                            (number, line, reply) -> {
+                                if (reply.rejection() != null) {
+                                    rejected.incrementAndGet();
+                                }
+                            });
             if (rejected.get() > 0) {
                 throw new CommandException(rejected + " of the sentences were rejected: use others");
             }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
@@ -19,19 +20,18 @@ final class Conversation {
 
     /** Where lines come from; null at the end. */
     interface Lines {
-        @Nullable
-        String next() throws IOException;
+        byte @Nullable [] next() throws IOException;
     }
 
     /** Takes line {@code number} (0-based) and what became of it. */
     interface Answer {
-        void accept(long number, String line, Reply reply) throws IOException, CommandException;
+        void accept(long number, byte[] line, Reply reply) throws IOException, CommandException;
     }
 
     private final TranslationClient client;
     private final Supplier<String> whyNothing;
     private final Semaphore room = new Semaphore(UNDER_WAY);
-    private final Map<Long, String> lines = new java.util.concurrent.ConcurrentHashMap<>();
+    private final Map<Long, byte[]> lines = new java.util.concurrent.ConcurrentHashMap<>();
     private final AtomicLong sent = new AtomicLong();
     private final AtomicReference<@Nullable Exception> failure = new AtomicReference<>();
     private volatile boolean allSent;
@@ -56,7 +56,7 @@ final class Conversation {
                 early.putAll(replies);
                 for (Reply next = early.remove(answered.get()); next != null; next = early.remove(answered.get())) {
                     long number = answered.getAndIncrement();
-                    to.accept(number, String.valueOf(lines.remove(number)), next);
+                    to.accept(number, Objects.requireNonNull(lines.remove(number)), next);
                     room.release();
                 }
                 if (!replies.isEmpty() || answered.get() == sent.get()) {
@@ -82,7 +82,7 @@ final class Conversation {
 
     private void send(Lines from) {
         try {
-            for (String line = from.next(); line != null; line = from.next()) {
+            for (byte[] line = from.next(); line != null; line = from.next()) {
                 room.acquire();
                 lines.put(sent.get(), line);
                 client.send(sent.get(), line);

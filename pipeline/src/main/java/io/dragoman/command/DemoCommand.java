@@ -4,11 +4,8 @@ import io.dragoman.config.DragomanConfig;
 import io.dragoman.schema.Alignment;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.Translation;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -41,7 +38,7 @@ final class DemoCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         long began = System.nanoTime();
-        try (BufferedReader lines = open();
+        try (LineReader lines = open();
                 LocalPipeline local = LocalPipeline.start(Map.of(DragomanConfig.BUNDLES, bundle));
                 TranslationClient client = new TranslationClient(
                         local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
@@ -55,7 +52,7 @@ final class DemoCommand implements Callable<Integer> {
             Conversation conversation = new Conversation(client, () -> local.pipeline()
                     .fault()
                     .orElse("the pipeline is " + local.pipeline().state()));
-            conversation.run(lines::readLine, DemoCommand::print);
+            conversation.run(lines::next, DemoCommand::print);
             if (!once) {
                 System.out.println("Send more with any Kafka producer, one sentence a record:");
                 System.out.println("  kafka-console-producer.sh --bootstrap-server " + local.bootstrapServers()
@@ -68,19 +65,19 @@ final class DemoCommand implements Callable<Integer> {
         return 0;
     }
 
-    private BufferedReader open() throws IOException {
+    private LineReader open() throws IOException {
         if (file != null) {
-            return Files.newBufferedReader(file);
+            return new LineReader(Files.newInputStream(file));
         }
         InputStream samples = DemoCommand.class.getResourceAsStream("/samples.fr.txt");
         if (samples == null) {
             throw new IOException("the samples are missing from the jar: build it again");
         }
-        return new BufferedReader(new InputStreamReader(samples, StandardCharsets.UTF_8));
+        return new LineReader(samples);
     }
 
-    private static void print(long number, String line, Reply reply) {
-        System.out.println("  " + line);
+    private static void print(long number, byte[] line, Reply reply) {
+        System.out.println("  " + LineReader.show(line).replaceAll("\\p{Cntrl}", " "));
         Rejection rejection = reply.rejection();
         Translation translation = reply.translation();
         Alignment alignment = reply.alignment();

@@ -9,10 +9,7 @@ import io.dragoman.schema.Alignment;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.Token;
 import io.dragoman.schema.Translation;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -94,12 +91,11 @@ final class TranslateCommand implements Callable<Integer> {
     private void converse(String server, Map<String, String> settings, TopicNames topics, String whyNothing)
             throws IOException, CommandException, InterruptedException {
         try (TranslationClient client = new TranslationClient(server, settings, topics, from, to)) {
-            BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-            new Conversation(client, () -> whyNothing).run(lines::readLine, this::print);
+            new Conversation(client, () -> whyNothing).run(new LineReader(System.in)::next, this::print);
         }
     }
 
-    private void print(long number, String line, Reply reply) throws IOException, CommandException {
+    private void print(long number, byte[] line, Reply reply) throws IOException, CommandException {
         Rejection rejection = reply.rejection();
         if (rejection != null) {
             System.err.println("dragoman: line " + (number + 1) + " rejected, " + rejection.getReason() + ": "
@@ -107,7 +103,7 @@ final class TranslateCommand implements Callable<Integer> {
         }
         Translation translation = reply.translation();
         if (json) {
-            System.out.println(mapper.writeValueAsString(object(line, reply)));
+            System.out.println(mapper.writeValueAsString(object(LineReader.show(line), reply)));
         } else {
             System.out.println(translation == null ? "" : oneLine(translation.getTranslation()));
         }

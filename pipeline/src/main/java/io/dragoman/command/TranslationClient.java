@@ -114,10 +114,9 @@ final class TranslationClient implements AutoCloseable {
     }
 
     /** Sends line {@code number}; blocks when the cluster is slow. */
-    void send(long number, String line) throws CommandException {
+    void send(long number, byte[] line) throws CommandException {
         byte[] key = (session + ":" + number).getBytes(StandardCharsets.UTF_8);
-        ProducerRecord<byte[], byte[]> record =
-                new ProducerRecord<>(topics.sentences(), key, line.getBytes(StandardCharsets.UTF_8));
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topics.sentences(), key, line);
         if (source != null) {
             record.headers().add(new RecordHeader("source-language", source.getBytes(StandardCharsets.UTF_8)));
         }
