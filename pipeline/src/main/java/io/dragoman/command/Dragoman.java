@@ -9,6 +9,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.Arrays;
+import java.util.List;
 import org.apache.kafka.common.config.ConfigException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -41,9 +43,12 @@ public final class Dragoman {
     private boolean debug;
 
     public static void main(String[] args) {
-        if (java.util.Arrays.asList(args).contains("--debug")) {
+        List<String> words = Arrays.asList(args);
+        if (words.contains("--debug")) {
             System.setProperty("dragoman.log.level", "DEBUG");
             System.setProperty("dragoman.log.exceptions", "%ex");
+        } else if (!words.contains("run")) {
+            System.setProperty("dragoman.log.level", "ERROR"); // these commands tell of rejections themselves
         }
         // Standard output may be a pipe, so it is buffered; commands flush when a reader should see something.
         System.setOut(new PrintStream(
