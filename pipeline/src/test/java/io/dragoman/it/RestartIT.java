@@ -51,8 +51,7 @@ class RestartIT {
             for (int kill = 0; kill < 2; kill++) {
                 int seen = before;
                 try (DragomanProcess process = DragomanProcess.start(folder, "run", "--config", config.toString())) {
-                    before = cluster.read(topics.translations(), r -> r.size() > seen + 40)
-                            .size();
+                    before = cluster.awaitMoreThan(topics.translations(), seen + 40);
                     process.kill();
                 }
                 assertTrue(before < SENTENCES, "it was done before it was killed: send more sentences");

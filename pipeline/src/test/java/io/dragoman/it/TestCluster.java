@@ -96,8 +96,19 @@ final class TestCluster implements AutoCloseable {
         return new RecordHeader(name, value.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** Everything committed in a topic from its beginning, once {@code enough} says so; fails when it never does. */
-    List<ConsumerRecord<byte[], byte[]>> read(String topic, Predicate<List<ConsumerRecord<byte[], byte[]>>> enough) {
+    /** How many records of a topic are committed, once there are more than {@code count}. */
+    int awaitMoreThan(String topic, int count) {
+        return read(topic, records -> records.size() > count, Duration.ZERO).size();
+    }
+
+    /** Everything committed in a topic from its beginning, at least {@code count}; fails when it stays less. */
+    List<ConsumerRecord<byte[], byte[]>> read(String topic, int count) {
+        return read(topic, records -> records.size() >= count, Duration.ofMillis(500));
+    }
+
+    /** What should not be there would come within {@code after}. */
+    private List<ConsumerRecord<byte[], byte[]>> read(
+            String topic, Predicate<List<ConsumerRecord<byte[], byte[]>>> enough, Duration after) {
         List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(topic)) {
             long end = System.nanoTime() + PATIENCE.toNanos();
@@ -107,13 +118,9 @@ final class TestCluster implements AutoCloseable {
                 }
                 consumer.poll(Duration.ofMillis(100)).forEach(records::add);
             }
-            consumer.poll(Duration.ofMillis(500)).forEach(records::add); // what should not be there would come now
+            consumer.poll(after).forEach(records::add);
         }
         return records;
-    }
-
-    List<ConsumerRecord<byte[], byte[]>> read(String topic, int count) {
-        return read(topic, records -> records.size() >= count);
     }
 
     private KafkaConsumer<byte[], byte[]> consumer(String topic) {
