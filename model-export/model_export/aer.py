@@ -19,7 +19,7 @@ from model_export.data import read_lines
 Link = tuple[int, int]
 Links = frozenset[Link]
 
-_LINK = re.compile(r"([0-9]+)-([0-9]+)")
+_LINK = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 class GoldPair(NamedTuple):

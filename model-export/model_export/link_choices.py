@@ -133,7 +133,7 @@ def score_choices(
 
     Only argmax links are symmetrised. A pair that either bundle cannot take is left out for both.
     """
-    models = [_Forced(folder)] + ([_Forced(reverse)] if reverse else [])
+    models = [ForcedBundle(folder)] + ([ForcedBundle(reverse)] if reverse else [])
     if reverse and read_json(folder)["languages"] != _exchanged(read_json(reverse)["languages"]):
         raise ValueError(f"{reverse} should translate the other way round from {folder}: it does not")
     usable, left_out = _usable(gold, models)
@@ -167,7 +167,7 @@ def _all_links(attended: Sequence[Attended], choices: Sequence[Choice]) -> Itera
                     yield f"{choice}, {name}", symmetrised(forward, backward)
 
 
-class _Forced:
+class ForcedBundle:
     """A bundle that is given both sides."""
 
     def __init__(self, folder: Path) -> None:
@@ -207,7 +207,7 @@ class _Forced:
         return word_indexes(text, source_spans(self._runtime.tokenizer, text))
 
 
-def _usable(gold: Sequence[GoldPair], models: Sequence[_Forced]) -> tuple[list[GoldPair], dict[str, int]]:
+def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[list[GoldPair], dict[str, int]]:
     """The pairs every model can take, and how many cannot be scored for which reason."""
     usable, left_out = [], dict[str, int]()
     for pair in gold:
@@ -223,7 +223,7 @@ def _usable(gold: Sequence[GoldPair], models: Sequence[_Forced]) -> tuple[list[G
     return usable, left_out
 
 
-def _attended(pairs: Sequence[GoldPair], models: Sequence[_Forced]) -> Iterator[tuple[GoldPair, list[Attended]]]:
+def _attended(pairs: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> Iterator[tuple[GoldPair, list[Attended]]]:
     """Each pair with its attention in every direction; like lengths share a batch, so the pairs' order is lost."""
     progress = Progress(len(pairs))
     for rows in batches([max(len(models[0].ids(pair.source)), len(models[0].ids(pair.target))) for pair in pairs]):
