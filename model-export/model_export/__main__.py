@@ -1,4 +1,4 @@
-"""The command line: `model-export train | export | verify | score`."""
+"""The command line: `model-export train | export | verify | score | score-aer`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from model_export.link_choices import Line
 
 DONE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -37,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         prog="model-export", description="Trains translation models and makes Dragoman's bundles of them."
     )
     top.add_argument("--debug", action="store_true", help="show the stack trace of a failure")
-    commands = top.add_subparsers(dest="command", required=True, metavar="{train,export,verify,score}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{train,export,verify,score,score-aer}")
 
     train = commands.add_parser("train", help="learn a vocabulary and train a model; resumes where it stopped")
     train.add_argument(
@@ -75,11 +78,27 @@ def parser() -> argparse.ArgumentParser:
         help="instead of the bundle's; several to compare",
     )
     score.add_argument("--record", metavar="NAME", help="write the result into the bundle's manifest and model card")
+
+    aer = commands.add_parser("score-aer", help="alignment error rate of a links file, or of a bundle, over gold links")
+    aer.add_argument(
+        "gold", type=existing, metavar="GOLD", help="source TAB target TAB sure TAB possible links (.tsv or .tsv.zst)"
+    )
+    of = aer.add_mutually_exclusive_group(required=True)
+    of.add_argument("--links", type=existing, metavar="FILE", help="i-j links, one line for each of GOLD's pairs")
+    of.add_argument("--bundle", type=existing, metavar="BUNDLE", help="links off its attention, GOLD's targets given")
+    aer.add_argument("--reverse", type=existing, metavar="BUNDLE", help="a bundle of the other direction: both, as one")
+    aer.add_argument("--swap", action="store_true", help="GOLD's second column is the source")
+    aer.add_argument(
+        "--choices",
+        choices=("all", "default"),
+        default="default",
+        help="how links come from attention: as the product makes them (default), or every way there is",
+    )
     for command in (train, export):
         command.add_argument(
             "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
         )
-    for command in (train, export, verify, score):
+    for command in (train, export, verify, score, aer):
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
@@ -115,6 +134,8 @@ def run(arguments: argparse.Namespace) -> None:
             verify(arguments.bundle, arguments.checkpoint)
         case "score":
             _score(arguments)
+        case "score-aer":
+            _score_aer(arguments)
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -147,6 +168,36 @@ def _score(arguments: argparse.Namespace) -> None:
             {"bleu": scores[0].bleu, "chrf": scores[0].chrf, "sentences": sentences, "beam_size": beam_size},
         )
         print(f"recorded as {arguments.record}")
+
+
+def _score_aer(arguments: argparse.Namespace) -> None:
+    from model_export.aer import agreement, read_gold, read_links
+    from model_export.link_choices import DEFAULT, Line, all_choices, reasons, score_choices
+
+    if arguments.links and (arguments.reverse or arguments.choices == "all"):
+        raise ValueError("--reverse and --choices go with --bundle: a links file is scored as it is")
+    gold = read_gold(arguments.gold, swap=arguments.swap)
+    if arguments.links:
+        counts = agreement(read_links(arguments.links, gold), gold)
+        _print_agreement("links", [Line(arguments.links.name, counts, False)])
+        print(f"{arguments.gold.name}: {len(gold):,} pairs")
+        return
+    choices = all_choices() if arguments.choices == "all" else [DEFAULT]
+    report = score_choices(gold, arguments.bundle, choices, arguments.reverse)
+    _print_agreement("choice", report.lines)
+    print(f"{arguments.gold.name}: {report.scored:,} of {len(gold):,} pairs; * is what the product publishes")
+    if report.left_out:
+        print(f"left out: {reasons(report.left_out)}")
+
+
+def _print_agreement(title: str, lines: Sequence[Line]) -> None:
+    """A table in percent, the lowest error first."""
+    width = max(len(title), *(len(line.name) for line in lines))
+    print(f"  {title:<{width}}   AER      P      R     F1    links")
+    for name, counts, default in sorted(lines, key=lambda line: line.agreement.aer):
+        shares = (counts.aer, counts.precision, counts.recall, counts.f1)
+        numbers = " ".join(f"{100 * share:6.1f}" for share in shares)
+        print(f"{'*' if default else ' '} {name:<{width}} {numbers} {counts.links:8,}")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -19,22 +19,29 @@ from model_export.vocabulary import END, PAD, START
 Pair = tuple[str, str]
 
 
-def read_pairs(path: Path, first: int = 0, count: int | None = None, swap: bool = False) -> list[Pair]:
-    """Lines `first` to `first + count` of a two-column file (`.tsv` or `.tsv.zst`) as (source, target)."""
-    pairs = []
+def read_lines(path: Path, first: int = 0, count: int | None = None) -> Iterator[tuple[int, str]]:
+    """Lines `first` to `first + count` of a UTF-8 file, plain or `.zst`, each with its number from 1."""
+    number = first
     with path.open("rb") as raw:
         stream = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
         lines = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
         try:
             for number, line in enumerate(islice(lines, first, None if count is None else first + count), first + 1):
-                columns = line.rstrip("\n").split("\t")
-                if len(columns) != 2:
-                    raise ValueError(f"{path}:{number}: expected 2 columns split by one TAB, found {len(columns)}")
-                pairs.append((columns[1], columns[0]) if swap else (columns[0], columns[1]))
+                yield number, line.rstrip("\n")
         except UnicodeDecodeError as fault:
-            raise ValueError(f"{path}: not UTF-8 soon after line {first + len(pairs)}: {fault.reason}") from fault
+            raise ValueError(f"{path}: not UTF-8 soon after line {number}: {fault.reason}") from fault
         except zstandard.ZstdError as fault:
-            raise ValueError(f"{path}: not readable as zstd after line {first + len(pairs)}: {fault}") from fault
+            raise ValueError(f"{path}: not readable as zstd after line {number}: {fault}") from fault
+
+
+def read_pairs(path: Path, first: int = 0, count: int | None = None, swap: bool = False) -> list[Pair]:
+    """Lines `first` to `first + count` of a two-column file (`.tsv` or `.tsv.zst`) as (source, target)."""
+    pairs = []
+    for number, line in read_lines(path, first, count):
+        columns = line.split("\t")
+        if len(columns) != 2:
+            raise ValueError(f"{path}:{number}: expected 2 columns split by one TAB, found {len(columns)}")
+        pairs.append((columns[1], columns[0]) if swap else (columns[0], columns[1]))
     return pairs
 
 

@@ -83,7 +83,15 @@ def test_a_failure_should_be_one_clear_line_and_status_1(
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["fly"], ["verify"], ["verify", "/nowhere"], ["train", "--steps", "0"], ["score", "--colour", "."]],
+    [
+        [],
+        ["fly"],
+        ["verify"],
+        ["verify", "/nowhere"],
+        ["train", "--steps", "0"],
+        ["score", "--colour", "."],
+        ["score-aer", "."],
+    ],
 )
 def test_wrong_usage_should_be_one_line_and_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -94,7 +102,7 @@ def test_wrong_usage_should_be_one_line_and_status_2(words: list[str], capsys: p
     assert "--help" in error
 
 
-@pytest.mark.parametrize("command", ["train", "export", "verify", "score"])
+@pytest.mark.parametrize("command", ["train", "export", "verify", "score", "score-aer"])
 def test_each_command_should_have_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

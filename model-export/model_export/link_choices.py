@@ -1,0 +1,236 @@
+"""Ways of reading hard links off a model's attention, each scored against gold links.
+
+The target is given, not translated: a forced pass whose prefix is the target's ids and the end token, so that every row
+is the attention of a known word. What follows is a `Choice`; `alignment.links` and the Java side make the one called
+DEFAULT.
+
+Letters in the shape comments:
+    T target tokens, S source tokens, without their end tokens   W source words, V target words
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_export.aer import SYMMETRISATIONS, Agreement, GoldPair, Links, turned
+from model_export.alignment import source_spans, word_indexes, word_weights
+from model_export.bundle import BundleError, faults, read_json
+from model_export.runtime import BundleRuntime
+from model_export.score import Progress, batches
+from model_export.vocabulary import END
+
+Weights = NDArray[np.float32]
+
+THRESHOLDS = (0.1, 0.2, 0.3)
+
+
+class Attended(NamedTuple):
+    """A forced pass's attention [T + 1, S + 1], end row and column last, and the word of each token."""
+
+    weights: Weights
+    source_words: list[int]  # S
+    target_words: list[int]  # T
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How links come from attention. A source word's weight is always the sum over its tokens.
+
+    - end: the column of the source's end is `dropped`; or dropped and each row `renormalised` to sum to 1; or `kept`
+      as a word of its own, so that a target word whose largest weight is there gets no link.
+    - shift: 0 takes the row of the step that writes a token, 1 the row of the next step, whose input it is.
+    - merge: over a target word's tokens, the mean, sum or largest weight.
+    - threshold: None links a target word to its heaviest source word, the first on a tie; a number links it to every
+      source word of at least this weight.
+    """
+
+    end: Literal["dropped", "renormalised", "kept"] = "dropped"
+    shift: Literal[0, 1] = 0
+    merge: Literal["mean", "sum", "max"] = "mean"
+    threshold: float | None = None
+
+    def __str__(self) -> str:
+        rule = "argmax" if self.threshold is None else f">= {self.threshold:g}"
+        return f"end {self.end}, shift {self.shift}, {self.merge}, {rule}"
+
+    def links(self, attended: Attended) -> Links:
+        if not attended.source_words:
+            return frozenset()
+        weights = self._merged(attended)  # [V, W], or [V, W + 1] when the end is kept
+        words = max(attended.source_words) + 1
+        found = set()
+        for word in set(attended.target_words):
+            best = int(weights[word].argmax())
+            if best == words:
+                continue
+            if self.threshold is None:
+                found.add((best, word))
+            else:
+                found.update((i, word) for i in np.flatnonzero(weights[word, :words] >= self.threshold).tolist())
+        return frozenset(found)
+
+    def _merged(self, attended: Attended) -> Weights:
+        source_words, target_words = attended.source_words, attended.target_words
+        rows = attended.weights[self.shift : self.shift + len(target_words)]  # [T, S + 1]
+        if self.end == "kept":
+            source_words = [*source_words, max(source_words) + 1]
+        else:
+            rows = rows[:, : len(source_words)]  # [T, S]
+        if self.end == "renormalised":
+            rows = rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        if self.merge == "max":
+            tokens = word_weights(rows, source_words, range(len(target_words)))  # [T, W]
+            largest = np.zeros((max(target_words, default=-1) + 1, tokens.shape[1]), np.float32)  # [V, W]
+            np.maximum.at(largest, target_words, tokens)
+            return largest
+        merged = word_weights(rows, source_words, target_words)  # [V, W]
+        if self.merge == "mean":
+            return merged
+        return merged * np.bincount(target_words).astype(np.float32)[:, None]
+
+
+DEFAULT = Choice()
+
+
+def all_choices(thresholds: Sequence[float] = THRESHOLDS) -> list[Choice]:
+    """Every choice, DEFAULT first; argmax of a sum is argmax of the mean, and is left out."""
+    ends: tuple[Literal["dropped", "renormalised", "kept"], ...] = ("dropped", "renormalised", "kept")
+    shifts: tuple[Literal[0, 1], ...] = (0, 1)
+    merges: tuple[Literal["mean", "sum", "max"], ...] = ("mean", "sum", "max")
+    rules = (None, *thresholds)
+    every = (Choice(*axes) for axes in itertools.product(ends, shifts, merges, rules))
+    return [choice for choice in every if (choice.merge, choice.threshold) != ("sum", None)]
+
+
+class Line(NamedTuple):
+    """One line of the table; `default` marks what the product publishes."""
+
+    name: str
+    agreement: Agreement
+    default: bool
+
+
+@dataclass
+class Report:
+    """Every choice's agreement over the pairs that were scored, and why others were not."""
+
+    lines: list[Line]
+    scored: int
+    left_out: dict[str, int] = field(default_factory=dict)  # reason -> pairs
+
+
+def score_choices(
+    gold: Sequence[GoldPair], folder: Path, choices: Sequence[Choice], reverse: Path | None = None
+) -> Report:
+    """Each choice over `gold`; with `reverse`, a bundle of the other direction, also its links and both symmetrised.
+
+    Only argmax links are symmetrised. A pair that either bundle cannot take is left out for both.
+    """
+    models = [ForcedBundle(folder)] + ([ForcedBundle(reverse)] if reverse else [])
+    if reverse and read_json(folder)["languages"] != _exchanged(read_json(reverse)["languages"]):
+        raise ValueError(f"{reverse} should translate the other way round from {folder}: it does not")
+    usable, left_out = _usable(gold, models)
+    if not usable:
+        raise ValueError("no pair can be scored: " + reasons(left_out))
+    found: dict[str, Agreement] = {}
+    for pair, attended in _attended(usable, models):
+        for name, links in _all_links(attended, choices):
+            found[name] = found.get(name, Agreement()).plus(links, pair)
+    return Report([Line(name, counts, name == str(DEFAULT)) for name, counts in found.items()], len(usable), left_out)
+
+
+def _exchanged(languages: dict[str, str]) -> dict[str, str]:
+    return {"source": languages["target"], "target": languages["source"]}
+
+
+def reasons(left_out: dict[str, int]) -> str:
+    return "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+
+
+def _all_links(attended: Sequence[Attended], choices: Sequence[Choice]) -> Iterator[tuple[str, Links]]:
+    """Every line's name and links of one pair; `attended` has an entry for each direction."""
+    for choice in choices:
+        forward = choice.links(attended[0])
+        yield str(choice), forward
+        if len(attended) > 1:
+            backward = turned(choice.links(attended[1]))
+            yield f"{choice}, reverse", backward
+            if choice.threshold is None:
+                for name, symmetrised in SYMMETRISATIONS.items():
+                    yield f"{choice}, {name}", symmetrised(forward, backward)
+
+
+class ForcedBundle:
+    """A bundle that is given both sides."""
+
+    def __init__(self, folder: Path) -> None:
+        found = faults(folder)
+        if found:
+            raise BundleError(f"{folder} cannot be used: " + "; ".join(found))
+        self._runtime = BundleRuntime(folder)
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of a text, the end token last, however many they are."""
+        return [*self._runtime.tokenizer.encode(text, add_special_tokens=False).ids, END]
+
+    def fault(self, source: str, target: str) -> str | None:
+        """Why the bundle cannot take the pair; None when it can."""
+        sources, targets = len(self.ids(source)), len(self.ids(target))
+        longest = self._runtime.limits["max_source_tokens"], self._runtime.limits["max_target_tokens"]
+        if min(sources, targets) < 2:
+            return "without a text on both sides"
+        if sources > longest[0] or targets > longest[1]:
+            return f"longer than the bundle's {longest[0]} source or {longest[1]} target tokens"
+        return None
+
+    def attention(self, pairs: Sequence[tuple[str, str]]) -> list[Attended]:
+        """One forced pass over a batch of (source, target)."""
+        sources, targets = [self.ids(s) for s, _ in pairs], [self.ids(t) for _, t in pairs]
+        steps = self._runtime.run(sources, 1, targets)
+        found = []
+        for row, (source, target) in enumerate(pairs):
+            length, columns = len(targets[row]), len(sources[row])  # T + 1, S + 1
+            if steps.tokens[:length, row, 0].tolist() != targets[row]:
+                raise ValueError("the bundle did not follow the target it was given: its graph breaks the contract")
+            weights: Weights = steps.attention[:length, row, 0, :columns].numpy()
+            found.append(Attended(weights, self._words(source), self._words(target)))
+        return found
+
+    def _words(self, text: str) -> list[int]:
+        return word_indexes(text, source_spans(self._runtime.tokenizer, text))
+
+
+def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[list[GoldPair], dict[str, int]]:
+    """The pairs every model can take, and how many cannot be scored for which reason."""
+    usable, left_out = [], dict[str, int]()
+    for pair in gold:
+        directions = ((pair.source, pair.target), (pair.target, pair.source))
+        faulty = [model.fault(*texts) for model, texts in zip(models, directions, strict=False)]
+        if any(text.split(" ") != text.split() for text in directions[0] if text.strip()):
+            faulty.insert(0, "whose words are split by more than single spaces")
+        reason = next((reason for reason in faulty if reason), None)
+        if reason is None:
+            usable.append(pair)
+        else:
+            left_out[reason] = left_out.get(reason, 0) + 1
+    return usable, left_out
+
+
+def _attended(pairs: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> Iterator[tuple[GoldPair, list[Attended]]]:
+    """Each pair with its attention in every direction; like lengths share a batch, so the pairs' order is lost."""
+    progress = Progress(len(pairs))
+    for rows in batches([max(len(models[0].ids(pair.source)), len(models[0].ids(pair.target))) for pair in pairs]):
+        batch = [pairs[row] for row in rows]
+        directions = [[(pair.source, pair.target) for pair in batch], [(pair.target, pair.source) for pair in batch]]
+        found = [model.attention(texts) for model, texts in zip(models, directions, strict=False)]
+        for pair, *attended in zip(batch, *found, strict=True):
+            yield pair, attended
+        progress.add(len(rows))
+    progress.end()
