@@ -13,6 +13,8 @@ import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.TopicConfig;
 import org.apache.kafka.common.errors.TopicExistsException;
 
@@ -57,9 +59,25 @@ public final class Topics {
                     }
                 }
             }
+            awaitLeaders(admin, wanted, config.integer(DragomanConfig.TOPIC_PARTITIONS));
             return wanted;
         });
         return wanted.stream().map(NewTopic::name).toList();
+    }
+
+    /**
+     * Waits until every partition answers. A producer that pipelines its first batches to a partition whose leader is not
+     * up yet may see the first refused and the second taken; its retries are then out of sequence until they time out.
+     */
+    private static void awaitLeaders(Admin admin, List<NewTopic> topics, int partitions)
+            throws ExecutionException, InterruptedException, TimeoutException {
+        Map<TopicPartition, OffsetSpec> ends = new HashMap<>();
+        for (NewTopic topic : topics) {
+            for (int partition = 0; partition < partitions; partition++) {
+                ends.put(new TopicPartition(topic.name(), partition), OffsetSpec.latest());
+            }
+        }
+        admin.listOffsets(ends).all().get(PATIENCE_SECONDS, TimeUnit.SECONDS);
     }
 
     /** Which of the deployment's topics the cluster does not have. */
