@@ -83,7 +83,7 @@ public final class DragomanConfig {
                     NAMES,
                     HIGH,
                     "Model folders, one for each language pair: a path, or the name of a bundle that comes with Dragoman."
-                            + " Each takes memory of its own (the default one about 120 MB).")
+                            + " Each takes memory of its own.")
             .define(
                     APPLICATION_ID,
                     Type.STRING,
