@@ -1,22 +1,24 @@
-"""System S1 as one ONNX graph: the encoder, then `search.beam_search` as a Loop, so that a micro-batch is one run.
+"""Any `System` as one ONNX graph: the encoder, then `search.beam_search` as a Loop, so that a micro-batch is one run.
 
 The graph contract (the same for every architecture):
     source_ids [B, S], source_mask [B, S], target_prefix [B, P] (-1 where free), max_target_length, beam_size: all int64
-    -> tokens, parents, log_probs [T, B, K], attention [T, B, K, S] (the parent slot's row), scores [B, K]
+    -> tokens, parents, log_probs [T, B, 2K], attention [T, B, 2K, S] (not without attention), scores [B, 2K]
 
-What differs from `search.py`, with the same result:
-  * each beam is first cut to its K best words (no more of one beam can be among the K best of all), and a finished or
-    forced beam's candidates are replaced after that cut, so that only logits and log-softmax have K * V entries;
-  * the memory is never copied K times: queries [B, K, 1, A] are broadcast against keys [B, 1, S, A];
-  * products that share an input are one product, and all that stays the same from step to step is outside the Loop;
+`encode` and `step` are PyTorch's own, put in place by `traced`; the search around them is written here. What differs
+from `search.py`, with the same result:
+  * each beam is first cut to its 2K best words (no more of one beam can be among the 2K best of all) and as many more as
+    there are suppressed words, which are taken out after that cut, as other words are where a position is forced: so
+    only logits and log-softmax have K * V entries;
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
-    attention over the sentence, so that every row of the output sums to 1.
+    attention over the sentence, so that every row of the output sums to 1;
+  * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once.
 
-Weights are stored as float16 with one Cast each, which ONNX Runtime folds when it loads the model: half the size on
-disk, float32 arithmetic.
+Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
+half the size on disk, float32 arithmetic.
 
-Letters as in `rnnsearch.py`, and K beams, P forced positions, T steps taken, n sentences going, N = n * K rows.
+Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, N = n * K rows, C candidates of a
+beam.
 """
 
 from __future__ import annotations
@@ -26,15 +28,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
-from model_export.search import LIMIT_OFFSET, LIMIT_RATIO
-from model_export.vocabulary import END, START
+from model_export.search import SearchRules
+from model_export.system import System, Tensors
+from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
 
-OPSET, IR_VERSION = 17, 8
+IR_VERSION = 8
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+DEAD = float("-inf")
+SMALL = 64  # constants of fewer entries stay as they are
 
 
 class Graph:
@@ -68,10 +74,34 @@ class Graph:
         kind = np.float32 if isinstance(value, float) else np.int64
         return self._constant(f"number_{value}", np.array(value, dtype=kind))
 
-    def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        """A weight, stored as float16 and cast back once."""
-        self._constant(f"{name}.float16", value.astype(np.float16))
-        self.nodes.append(helper.make_node("Cast", [f"{name}.float16"], [name], name=f"cast.{name}", to=FLOAT))
+    def insert(self, fragment: Fragment, inputs: Sequence[str], stem: str) -> list[str]:
+        """Puts a traced module in place and gives its outputs' names; what is constant goes to the outermost graph."""
+        given = dict(zip(fragment.inputs, inputs, strict=True))
+        for name, tensor in fragment.constants.items():
+            given[name] = self._stored(f"{stem}.{name}", numpy_helper.to_array(tensor))
+        nodes, outputs = renamed(fragment, given, f"{stem}.")
+        constant = set(self.initializers) | {name for node in self._outermost().nodes for name in node.output[:1]}
+        constant &= set(given.values()) - set(inputs)
+        for node in nodes:
+            if self.outer is not None and all(not name or name in constant for name in node.input):
+                self._outermost().nodes.append(node)
+                constant.update(node.output)
+            else:
+                self.nodes.append(node)
+        return outputs
+
+    def _outermost(self) -> Graph:
+        return self.outer._outermost() if self.outer else self
+
+    def _stored(self, name: str, value: NDArray[Any]) -> str:
+        """A constant; one that float16 holds exactly is stored as that and cast back once."""
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16) if value.dtype == np.float32 and value.size >= SMALL else None
+        if half is None or not np.array_equal(half.astype(np.float32), value):
+            return self._constant(name, value)
+        self._constant(f"{name}.float16", half)
+        cast = helper.make_node("Cast", [f"{name}.float16"], [name], name=f"cast.{name}", to=FLOAT)
+        self._outermost().nodes.append(cast)
         return name
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
@@ -80,14 +110,32 @@ class Graph:
         return name
 
 
-def build(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The model of an RNNsearch state dict."""
-    w = {name: value.detach().float().cpu().numpy() for name, value in weights.items()}
+class _Encode(nn.Module):
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, source_ids: Tensor, source_mask: Tensor) -> tuple[Tensors, Tensors]:
+        return self.system.encode(source_ids, source_mask > 0)
+
+
+class _Step(nn.Module):
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor) -> tuple[Any, ...]:
+        logits, rows, moved = self.system.step(memory, mask, state, previous, t)
+        return (logits, *(() if rows is None else (rows,)), *moved)
+
+
+def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The model of `system`, searched by `rules`; both length limits and beam size stay inputs."""
     graph = Graph()
-    outputs = _search(graph, w)
+    outputs = _Search(graph, system.eval(), rules).outputs()
     proto = helper.make_graph(
         graph.nodes,
-        "rnnsearch_beam_search",
+        "beam_search",
         [
             helper.make_tensor_value_info("source_ids", INT, ["B", "S"]),
             helper.make_tensor_value_info("source_mask", INT, ["B", "S"]),
@@ -106,256 +154,258 @@ def build(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> onnx.Mo
     return model
 
 
-def _search(g: Graph, w: dict[str, NDArray[np.float32]]) -> list[onnx.ValueInfoProto]:
-    """Everything around the Loop; gives the graph's outputs."""
-    B = g("Shape", "source_ids", start=0, end=1)  # [1]
-    K = g("Reshape", "beam_size", g.ints(1))  # [1]
-    S = g("Shape", "source_ids", start=1, end=2)  # [1]
-    beams = g("Concat", B, K, axis=0)  # [2]
-    slots = g("Range", g.number(0), "beam_size", g.number(1))  # [K]
-    sentences = g("Range", g.number(0), g("Squeeze", B), g.number(1))  # [B]
-    annotations, initial = _encode(g, w)  # [B, S, 2H], [B, D]
-    mask = g("Cast", "source_mask", to=BOOL)  # [B, S]
-    keys = g(
-        "Add",
-        g("MatMul", annotations, g.weight("key", w["decoder.attention.key.weight"].T)),
-        g.weight("key_bias", w["decoder.attention.key.bias"]),
-    )  # [B, S, A]
-    mask_float = g("Unsqueeze", g("Cast", "source_mask", to=FLOAT), g.ints(1))  # [B, 1, S]
-    tokens = g("ReduceSum", "source_mask", g.ints(1), keepdims=0)  # [B]
-    evenly = g("Div", mask_float, g("Reshape", g("Cast", tokens, to=FLOAT), g.ints(-1, 1, 1)))  # [B, 1, S]
-    memory = {
-        "K": K,
-        "annotations": annotations,
-        "keys": g("Unsqueeze", keys, g.ints(1)),  # [B, 1, S, A]
-        "mask": g("Unsqueeze", mask, g.ints(1)),  # [B, 1, S]
-        "mask_float": mask_float,
-        "words": _words(g, w),  # [V, 3D + E]
-        "first_row": g("Unsqueeze", g("Mul", sentences, K), g.ints(1)),  # [B, 1] = b * K
-        "first_candidate": g("Equal", slots, g.number(0)),  # [K]
-        "zeros": g("Sub", slots, slots),  # [K]
+class _Search:
+    """The search in nodes, in the order of `search.beam_search`; attributes hold names that the Loop's body shares."""
+
+    def __init__(self, graph: Graph, system: System, rules: SearchRules) -> None:
+        self.outer, self.system, self.rules = graph, system, rules
+        self.sizes = Sizes()
+
+    def outputs(self) -> list[onnx.ValueInfoProto]:
+        """Adds everything; gives the graph's outputs."""
+        g, rules = self.outer, self.rules
+        B = g("Shape", "source_ids", start=0, end=1)  # [1]
+        self.K = g("Reshape", "beam_size", g.ints(1))  # [1]
+        self.K2 = g("Mul", self.K, g.ints(2))  # [1]
+        S = g("Shape", "source_ids", start=1, end=2)  # [1]
+        beams, slots2 = g("Concat", B, self.K, axis=0), g("Concat", B, self.K2, axis=0)  # [2] each
+        self.beam = g("Range", g.number(0), "beam_size", g.number(1))  # [K]
+        sentences = g("Range", g.number(0), g("Squeeze", B), g.number(1))  # [B]
+        first = self._encode()
+        self.mask = g("Cast", "source_mask", to=BOOL)  # [B, S]
+        tokens = g("ReduceSum", "source_mask", g.ints(1), keepdims=0)  # [B]
+        even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
+        self.is_first = g("Equal", self.beam, g.number(0))  # [K]
+        self.first_row = g("Unsqueeze", g("Mul", sentences, self.K), g.ints(1))  # [B, 1] = b * K
+        self.candidates = g("Add", self.K2, g.ints(len(rules.suppressed)))  # [1] = C
+        candidate = g("Range", g.number(0), g("Squeeze", self.candidates), g.number(1))  # [C]
+        self.first_candidate = g("Equal", candidate, g.number(0))  # [C]
+        self.early = g("Equal", "beam_size", g.number(1))
+        if rules.early_stopping:
+            self.early = g("Cast", g.number(1), to=BOOL)
         # Shapes; -1 stands for n
-        "as_queries": g("Concat", g.ints(-1), K, g.ints(1, w["decoder.attention.query.weight"].shape[0]), axis=0),
-        "as_weights": g("Concat", g.ints(-1), K, S, axis=0),
-        "as_rows": g("Concat", g.ints(-1), S, axis=0),
-        "as_candidates": g("Concat", g.ints(-1), K, K, axis=0),
-        "as_choices": g("Concat", g.ints(-1), g("Mul", K, K), axis=0),
-        "as_beams": g("Concat", g.ints(-1), K, axis=0),
+        self.as_rows = g("Concat", g.ints(-1), S, axis=0)  # [N, S]
+        self.as_choices = g("Concat", g.ints(-1), g("Mul", self.K, self.candidates), axis=0)  # [n, K * C]
         # What a sentence that is not going gives
-        "no_tokens": g("Expand", g.number(END), beams),  # [B, K]
-        "no_parents": g("Expand", slots, beams),  # [B, K]
-        "no_log_probs": g("Expand", g.number(0.0), beams),  # [B, K]
-        "no_attention": g("Expand", evenly, g("Concat", beams, S, axis=0)),  # [B, K, S]
-    }
-    memory["forced"], forced_count = _forced(g, B)  # [P + 1, B], [B]
-    by_source = g("Add", g("Mul", tokens, g.number(LIMIT_RATIO)), g.number(LIMIT_OFFSET))  # [B]
-    limit = g("Max", g("Min", by_source, "max_target_length"), forced_count)  # [B]
-    memory["limit"] = g("Unsqueeze", limit, g.ints(1))  # [B, 1]
+        slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
+        nothing = {
+            "tokens": (INT, g("Expand", g.number(rules.end), slots2)),
+            "parents": (INT, g("Expand", slots, slots2)),
+            "log_probs": (FLOAT, g("Expand", g.number(0.0), slots2)),
+        }
+        if self.system.publishes:
+            wide = g("Unsqueeze", even, g.ints(1))  # [B, 1, S]
+            nothing["chosen"] = (FLOAT, g("Expand", wide, g("Concat", slots2, S, axis=0)))  # [B, 2K, S]
+            if rules.shift:
+                nothing["inputs"] = (FLOAT, g("Expand", wide, g("Concat", beams, S, axis=0)))  # [B, K, S]
+        self._forced(B)
+        ratio = g("Add", g("Mul", tokens, g.number(rules.limit_ratio)), g.number(rules.limit_offset))  # [B]
+        limit = g("Max", g("Min", ratio, "max_target_length"), self.forced_count)  # [B]
+        self.limit = g("Unsqueeze", limit, g.ints(1))  # [B, 1]
 
-    only_first = g("Where", memory["first_candidate"], g.number(0.0), g.number(float("-inf")))  # [K]
-    scores = g("Expand", only_first, beams)  # [B, K]
-    rows = g("Reshape", g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams), g.ints(-1))  # [B * K] = b
-    state = g("Gather", initial, rows, axis=0)  # [B * K, D]
-    previous = g("Add", g("Mul", rows, g.number(0)), g.number(START))  # [B * K]
-    finished = g("Cast", g("Mul", rows, g.number(0)), to=BOOL)  # [B * K], all false
+        rows = g("Reshape", g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams), g.ints(-1))  # [B * K] = b
+        dead = g("Expand", g.number(DEAD), beams)  # [B, K]
+        carried = {
+            "going": (INT, sentences),
+            "previous": (INT, g("Add", g("Mul", rows, g.number(0)), g.number(rules.start))),  # [B * K]
+            "scores": (FLOAT, g("Expand", g("Where", self.is_first, g.number(0.0), g.number(DEAD)), beams)),
+            "pool": (FLOAT, dead),
+            "pool_scores": (FLOAT, dead),
+        }
+        for number, part in enumerate(first):
+            carried[f"state_{number}"] = (FLOAT, g("Gather", part, rows, axis=0))  # [B * K, ...]
+        body = self._body(carried, nothing)
+        ends = [f"last_{name}" for name in carried]
+        start = g("Cast", g.number(1), to=BOOL)
+        inputs = ["", start, *(value for _, value in carried.values())]
+        scans = ["attention" if name == "chosen" and not rules.shift else name for name in nothing]
+        g.nodes.append(helper.make_node("Loop", inputs, [*ends, *scans], name="decode", body=body))
+        never = g("Expand", g.number(DEAD), beams)
+        g.nodes.append(helper.make_node("Concat", [never, "last_pool_scores"], ["scores"], name="scores", axis=1))
+        if rules.shift and self.system.publishes:
+            self._shift()
+        found = [
+            helper.make_tensor_value_info("tokens", INT, ["T", "B", "slots"]),
+            helper.make_tensor_value_info("parents", INT, ["T", "B", "slots"]),
+            helper.make_tensor_value_info("log_probs", FLOAT, ["T", "B", "slots"]),
+        ]
+        if self.system.publishes:
+            found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "slots", "S"]))
+        return [*found, helper.make_tensor_value_info("scores", FLOAT, ["B", "slots"])]
 
-    body = _step(g, memory, w)
-    carried = [sentences, state, previous, finished, scores]
-    ends = ["last_going", "last_state", "last_previous", "last_finished", "scores"]
-    choices = ["tokens", "parents", "log_probs", "attention"]
-    start = g("Cast", g.number(1), to=BOOL)
-    g.nodes.append(helper.make_node("Loop", ["", start, *carried], [*ends, *choices], name="decode", body=body))
-    return [
-        helper.make_tensor_value_info("tokens", INT, ["T", "B", "K"]),
-        helper.make_tensor_value_info("parents", INT, ["T", "B", "K"]),
-        helper.make_tensor_value_info("log_probs", FLOAT, ["T", "B", "K"]),
-        helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "K", "S"]),
-        helper.make_tensor_value_info("scores", FLOAT, ["B", "K"]),
-    ]
+    def _encode(self) -> list[str]:
+        """Sets `memory` and gives the first state."""
+        g, sizes = self.outer, self.sizes
+        ids = torch.ones(sizes.B, sizes.S, dtype=torch.long)
+        names = g.insert(trace(_Encode(self.system), (ids, ids.clone()), sizes), ["source_ids", "source_mask"], "encode")
+        with torch.no_grad():
+            memory, first = self.system.encode(ids, ids > 0)
+        self.memory = names[: len(memory)]
+        mask = torch.ones(sizes.B, sizes.S, dtype=torch.bool)
+        state = tuple(
+            torch.zeros(sizes.B, sizes.K, *(size or sizes.t for size in part.shape[1:])).to(part.dtype)
+            for part in first
+        )
+        previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
+        inputs = (memory, mask, state, previous, torch.tensor(sizes.t))
+        self.step = trace(_Step(self.system), inputs, sizes)
+        self.state_shapes = [part.shape[2:] for part in state]
+        return names[len(memory) :]
 
+    def _forced(self, B: str) -> None:
+        """Sets `forced` [P + 1, B], each step's forced token, the last entry free, and `forced_count` [B]."""
+        g = self.outer
+        by_step = g("Transpose", "target_prefix", perm=[1, 0])  # [P, B]
+        free = g("Expand", g.ints(-1), g("Concat", g.ints(1), B, axis=0))  # [1, B]
+        self.forced = g("Concat", by_step, free, axis=0)
+        is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
+        self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
-def _encode(g: Graph, w: dict[str, NDArray[np.float32]]) -> tuple[str, str]:
-    """Annotations [B, S, 2H] and the decoder's first state [B, D]."""
-    size = w["encoder.gru.weight_hh_l0"].shape[1]
+    def _shift(self) -> None:
+        """`search._published`: the running slots get the rows of the next step, where their token was read."""
+        g = self.outer
+        one, last, end = g.ints(1), g.ints(-1), g.ints(np.iinfo(np.int64).max)
+        beams = g("Slice", "chosen", g.ints(0), self.K, g.ints(2))  # [T, B, K, S]
+        pool = g("Slice", "chosen", self.K, end, g.ints(2))
+        later = g("Slice", "inputs", one, end, g.ints(0))  # [T - 1, B, K, S]
+        read = g("Concat", later, g("Slice", beams, last, end, g.ints(0)), axis=0)
+        g.nodes.append(helper.make_node("Concat", [read, pool], ["attention"], name="attention", axis=2))
 
-    def both(stem: str) -> list[NDArray[np.float32]]:
-        return [_update_first(w[f"encoder.gru.{stem}{end}"]) for end in ("_l0", "_l0_reverse")]
+    def _body(
+        self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]
+    ) -> onnx.GraphProto:
+        """One step of all beams of the sentences that are `going`; carried values have the suffix `_in`, then `_out`."""
+        o, g = self.outer, Graph(self.outer)
+        n = g("Shape", "going_in")  # [1]
+        # The model
+        state = []
+        for number in range(len(self.state_shapes)):
+            rest = g("Shape", f"state_{number}_in", start=1)
+            state.append(g("Reshape", f"state_{number}_in", g("Concat", n, self.K, rest, axis=0), allowzero=1))  # [n, K, ...]
+        previous = g("Reshape", "previous_in", g("Concat", n, self.K, axis=0))  # [n, K]
+        memory = [g("Gather", part, "going_in", axis=0) for part in [*self.memory, self.mask]]
+        inputs = dict(zip(self.step.inputs, [*memory, *state, previous, "t"], strict=True))
+        logits, *made = g.insert(self.step, list(inputs.values()), "model")
+        rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
 
-    biases = [np.concatenate(pair) for pair in zip(both("bias_ih"), both("bias_hh"), strict=True)]
-    embedding = g.weight("encoder_embedding", w["encoder.embedding.weight"])
-    embedded = g("Gather", embedding, g("Transpose", "source_ids", perm=[1, 0]), axis=0)  # [S, B, E]
-    lengths = g("Cast", g("ReduceSum", "source_mask", g.ints(1), keepdims=0), to=TensorProto.INT32)  # [B]
-    states, last = g.many(
-        "GRU",
-        embedded,
-        g.weight("gru_input", np.stack(both("weight_ih"))),
-        g.weight("gru_recurrent", np.stack(both("weight_hh"))),
-        g.weight("gru_bias", np.stack(biases)),
-        lengths,
-        count=2,
-        direction="bidirectional",
-        hidden_size=size,
-        linear_before_reset=1,
-    )  # [S, 2, B, H], [2, B, H]
-    annotations = g("Reshape", g("Transpose", states, perm=[2, 0, 1, 3]), g.ints(0, 0, 2 * size))  # [B, S, 2H]
-    backward = g("Gather", last, g.number(1), axis=0)  # [B, H], at the first word
-    start = g(
-        "Gemm",
-        backward,
-        g.weight("initial", w["encoder.initial.weight"].T),
-        g.weight("initial_bias", w["encoder.initial.bias"]),
-    )
-    return annotations, g("Tanh", start)
+        # The 2K best continuations
+        log_probs, words = self._candidates(g, logits)  # [n, K, C] each
+        before = g("Unsqueeze", g("Gather", "scores_in", "going_in", axis=0), o.ints(2))  # [n, K, 1]
+        totals = g("Reshape", g("Add", before, log_probs), self.as_choices)  # [n, K * C]
+        best, chosen = g.many("TopK", totals, self.K2, count=2, axis=1)  # [n, 2K]
+        parent = g("Div", chosen, self.candidates)  # [n, 2K]
+        token = g("GatherElements", g("Reshape", words, self.as_choices), chosen, axis=1)
+        log_prob = g("GatherElements", g("Reshape", log_probs, self.as_choices), chosen, axis=1)
+        steps = g("Add", "t", o.number(1))
+        at_limit = g("GreaterOrEqual", steps, g("Gather", self.limit, "going_in", axis=0))  # [n, 1]
+        alive = g("Greater", best, o.number(DEAD))
+        ends = g("And", g("Or", g("Equal", token, o.number(self.rules.end)), at_limit), alive)  # [n, 2K]
 
+        # The beams that run on
+        running = g("Where", ends, o.number(DEAD), best)
+        scores, ran = g.many("TopK", running, self.K, count=2, axis=1)  # [n, K]
 
-def _update_first(gates: NDArray[np.float32]) -> NDArray[np.float32]:
-    """PyTorch stacks the gates as reset, update, new; ONNX as update, reset, new."""
-    reset, update, new = np.split(gates, 3)
-    return np.concatenate([update, reset, new])
+        # The pool: its own K, then the first K candidates
+        pool = g("Gather", "pool_in", "going_in", axis=0)  # [n, K]
+        length = g("Cast", steps, to=FLOAT)
+        penalty = g("Pow", length, o.number(float(self.rules.length_penalty)))
+        full = g("Greater", g("ReduceMin", pool, o.ints(1), keepdims=1), o.number(DEAD))  # [n, 1]
+        closed = g("And", full, self.early)
+        zero, K = o.ints(0), self.K
 
+        def first_beams(value: str) -> str:
+            return g("Slice", value, zero, K, o.ints(1))
 
-def _forced(g: Graph, B: str) -> tuple[str, str]:
-    """The token each sentence is forced to at each step, the last entry free: [P + 1, B]; and forced positions [B]."""
-    by_step = g("Transpose", "target_prefix", perm=[1, 0])  # [P, B]
-    free = g("Expand", g.ints(-1), g("Concat", g.ints(1), B, axis=0))  # [1, B]
-    is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
-    return g("Concat", by_step, free, axis=0), g("ReduceSum", is_forced, g.ints(1), keepdims=0)
+        allowed = g("And", first_beams(ends), g("Not", closed))  # [n, K]
+        ended = g("Where", allowed, g("Div", first_beams(best), penalty), o.number(DEAD))
+        new_pool, kept = g.many("TopK", g("Concat", pool, ended, axis=1), K, count=2, axis=1)  # [n, K]
+        pool_scores = g("Gather", "pool_scores_in", "going_in", axis=0)
+        pool_scores = g("GatherElements", g("Concat", pool_scores, first_beams(best), axis=1), kept, axis=1)
+        was_there = g("Less", kept, K)
+        candidate = g("Max", g("Sub", kept, K), o.number(0))  # [n, K]
 
+        def slots(value: str, of_pool: str) -> str:
+            """[n, 2K]: `value` of what runs on, then of what ended just now, `of_pool` for what was in the pool."""
+            ran_on = g("GatherElements", value, ran, axis=1)
+            new = g("GatherElements", value, candidate, axis=1)
+            return g("Concat", ran_on, g("Where", was_there, of_pool, new), axis=1)
 
-def _words(g: Graph, w: dict[str, NDArray[np.float32]]) -> str:
-    """What each word of the vocabulary adds to the input gates and the readout, [V, 3D + E].
+        made_tokens = slots(token, o.number(self.rules.end))
+        made_parents = slots(parent, g("Add", kept, K))
+        outputs = {
+            "tokens": made_tokens,
+            "parents": made_parents,
+            "log_probs": slots(log_prob, o.number(0.0)),
+        }
+        first_row = g("Slice", self.first_row, zero, n, zero)  # [n, 1]
+        if rows is not None:
+            of_beam = slots(parent, o.number(0))  # a beam in every slot
+            picked = g("Add", of_beam, first_row)  # [n, 2K]
+            outputs["chosen"] = g("Gather", g("Reshape", rows, self.as_rows), picked, axis=0)  # [n, 2K, S]
+            outputs["inputs"] = rows
 
-    It depends on weights alone, so ONNX Runtime works it out once, when it loads the model (57 MB at V = 8,000): a
-    lookup in place of a tenth of a step's arithmetic.
-    """
-    E = w["decoder.readout.weight"].shape[0]
-    embedding = g.weight("decoder_embedding", w["decoder.embedding.weight"])
-    of_word = np.concatenate([w["decoder.from_word.weight"], w["decoder.readout.weight"][:, -E:]])
-    bias = np.concatenate([w["decoder.from_word.bias"], w["decoder.readout.bias"]])
-    return g("Gemm", embedding, g.weight("from_word", of_word.T), g.weight("from_word_bias", bias))
+        # What goes on
+        worst = g("ReduceMin", new_pool, o.ints(1), keepdims=1)  # [n, 1]
+        is_full = g("Greater", worst, o.number(DEAD))
+        leader = g("Slice", scores, zero, o.ints(1), o.ints(1))  # [n, 1]
+        hopeless = g("LessOrEqual", g("Div", leader, penalty), worst)
+        over = g("And", is_full, g("Or", self.early, hopeless))
+        live = g("And", g("Greater", leader, o.number(DEAD)), g("Not", over))  # [n, 1]
+        as_number = g("Squeeze", g("Cast", live, to=TensorProto.INT32), o.ints(1))  # [n]
+        staying = g("Squeeze", g("NonZero", as_number), zero)  # [m], which of the n go on
+        any_left = g("Cast", g("ReduceMax", as_number, keepdims=0), to=BOOL)
+        run_parents = first_beams(made_parents)
+        staying_rows = g("Gather", g("Add", run_parents, first_row), staying, axis=0)  # [m, K]
+        flat_rows = g("Reshape", staying_rows, o.ints(-1))  # [m * K]
+        going_on = {
+            "going": g("Gather", "going_in", staying, axis=0),
+            "previous": g("Reshape", g("Gather", first_beams(made_tokens), staying, axis=0), o.ints(-1)),
+            "scores": self._whole(g, "scores_in", scores),
+            "pool": self._whole(g, "pool_in", new_pool),
+            "pool_scores": self._whole(g, "pool_scores_in", pool_scores),
+        }
+        for number, part in enumerate(made):  # [n, K, ...]
+            flat = g("Concat", g("Mul", n, K), g("Shape", part, start=2), axis=0)
+            going_on[f"state_{number}"] = g("Gather", g("Reshape", part, flat), flat_rows, axis=0)  # [m * K, ...]
 
+        shapes: dict[str, list[str | int | None]] = {"going": [None], "previous": [None]}
+        shapes |= dict.fromkeys(("scores", "pool", "pool_scores"), ["B", "K"])
+        for number, size in enumerate(self.state_shapes):
+            shapes[f"state_{number}"] = [None, *(None if s in (self.sizes.S, self.sizes.t) else s for s in size)]
+        given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
+        given += [helper.make_tensor_value_info(f"{x}_in", kind, shapes[x]) for x, (kind, _) in carried.items()]
+        results = [helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, [])]
+        for name, (kind, _) in carried.items():
+            out = g.named(f"{name}_out", going_on[name])
+            results.append(helper.make_tensor_value_info(out, kind, shapes[name]))
+        for name, (kind, otherwise) in nothing.items():
+            out = g.named(f"{name}_now", self._whole(g, otherwise, outputs[name]))
+            width = "K" if name == "inputs" else "slots"
+            results.append(
+                helper.make_tensor_value_info(out, kind, ["B", width, *(["S"] if name in ("chosen", "inputs") else [])])
+            )
+        return helper.make_graph(g.nodes, "step", given, results)
 
-def _step(outer: Graph, memory: dict[str, str], w: dict[str, NDArray[np.float32]]) -> onnx.GraphProto:
-    """The Loop's body: one step of all beams of the sentences that are `going`."""
-    g = Graph(outer)
-    keys = g("Gather", memory["keys"], "going", axis=0)  # [n, 1, S, A]
-    annotations = g("Gather", memory["annotations"], "going", axis=0)  # [n, S, 2H]
-    mask = g("Gather", memory["mask"], "going", axis=0)  # [n, 1, S]
-    mask_float = g("Gather", memory["mask_float"], "going", axis=0)  # [n, 1, S]
+    def _whole(self, g: Graph, otherwise: str, value: str) -> str:
+        """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
+        return g("ScatterND", otherwise, g("Unsqueeze", "going_in", self.outer.ints(1)), value)
 
-    D = w["decoder.from_state.weight"].shape[1]
-    # One product of the state: the recurrent gates and the attention's query.
-    query_weight = w["decoder.attention.query.weight"]
-    A = query_weight.shape[0]
-    from_state = g(
-        "Gemm",
-        "state",
-        outer.weight("from_state", np.concatenate([w["decoder.from_state.weight"], query_weight]).T),
-        outer.weight("from_state_bias", np.concatenate([w["decoder.from_state.bias"], np.zeros(A, np.float32)])),
-    )  # [N, 3D + A]
-    gates_s, new_s, query = g.many("Split", from_state, outer.ints(2 * D, D, A), count=3, axis=1)
+    def _candidates(self, g: Graph, logits: str) -> tuple[str, str]:
+        """Each beam's C best words and their log-probabilities [n, K, C]; one live candidate where forced."""
+        o, dead = self.outer, self.outer.number(DEAD)
+        every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
+        log_probs, words = g.many("TopK", every, self.candidates, count=2, axis=2)  # [n, K, C]
+        for suppressed in self.rules.suppressed:
+            log_probs = g("Where", g("Equal", words, o.number(suppressed)), dead, log_probs)
 
-    # Section 3.1: attention and context.
-    hidden = g("Tanh", g("Add", keys, g("Reshape", query, memory["as_queries"])))  # [n, K, S, A]
-    # v as the left factor: ONNX Runtime is 5 to 40 times slower on a product whose right factor has one column.
-    score = outer.weight("score", w["decoder.attention.score.weight"])  # [1, A]
-    energies = g("Gemm", score, g("Reshape", hidden, outer.ints(-1, A)), transB=1)  # [1, N * S]
-    energies = g("Reshape", energies, memory["as_weights"])  # [n, K, S]
-    masked = g("Where", mask, energies, outer.number(float("-inf")))  # [n, K, S]
-    weights = g("Mul", g("Softmax", masked, axis=-1), mask_float)  # [n, K, S], exactly 0 on padding
-    context = g("MatMul", weights, annotations)  # [n, K, 2H]
-    context = g("Reshape", context, outer.ints(-1, w["decoder.from_context.weight"].shape[1]))  # [N, 2H]
-
-    # One product of the context: its part of the input gates and of the readout, beside the word's.
-    E = w["decoder.readout.weight"].shape[0]
-    of_context = np.concatenate([w["decoder.from_context.weight"], w["decoder.readout.weight"][:, D:-E]])
-    of_word = g("Gather", memory["words"], "previous", axis=0)  # [N, 3D + E]
-    from_input = g("Gemm", context, outer.weight("from_context", of_context.T), of_word)  # [N, 3D + E]
-    gates_x, new_x, read_x = g.many("Split", from_input, outer.ints(2 * D, D, E), count=3, axis=1)
-    gates = g("Sigmoid", g("Add", gates_x, gates_s))  # [N, 2D]
-    reset, update = g.many("Split", gates, outer.ints(D, D), count=2, axis=1)
-    new = g("Tanh", g("Add", new_x, g("Mul", reset, new_s)))  # [N, D]
-    moved = g("Add", new, g("Mul", update, g("Sub", "state", new)))  # [N, D]
-    read = g("Tanh", g("Gemm", moved, outer.weight("readout", w["decoder.readout.weight"][:, :D].T), read_x))  # [N, E]
-    output_bias = outer.weight("output_bias", w["decoder.output_bias"])
-    logits = g("Gemm", read, "decoder_embedding", output_bias, transB=1)  # [N, V]
-
-    log_probs, words = _candidates(g, outer, memory, logits)  # [n, K, K] each
-    before = g("Gather", "scores_in", "going", axis=0)  # [n, K]
-    totals = g("Add", g("Unsqueeze", before, outer.ints(2)), log_probs)  # [n, K, K]
-    scores, chosen = g.many("TopK", g("Reshape", totals, memory["as_choices"]), memory["K"], count=2, axis=1)  # [n, K]
-    parents = g("Div", chosen, memory["K"])  # [n, K]
-    tokens = g("GatherElements", g("Reshape", words, memory["as_choices"]), chosen, axis=1)  # [n, K]
-    chosen_log_probs = g("GatherElements", g("Reshape", log_probs, memory["as_choices"]), chosen, axis=1)  # [n, K]
-    first_row = g("Slice", memory["first_row"], outer.ints(0), g("Shape", "going"), outer.ints(0))  # [n, 1]
-    rows = g("Add", parents, first_row)  # [n, K], the parent's row
-    attention = g("Gather", g("Reshape", weights, memory["as_rows"]), rows, axis=0)  # [n, K, S]
-
-    limit = g("Gather", memory["limit"], "going", axis=0)  # [n, 1]
-    at_limit = g("GreaterOrEqual", g("Add", "t", outer.number(1)), limit)  # [n, 1]
-    stopped = g("Or", g("Equal", tokens, outer.number(END)), at_limit)  # [n, K]
-    finished = g("Or", g("Gather", "finished", rows, axis=0), stopped)  # [n, K]
-    done = g("Or", finished, g("Equal", scores, outer.number(float("-inf"))))  # [n, K], a dead beam has nothing to add
-    live = g("ReduceMax", g("Cast", g("Not", done), to=TensorProto.INT32), axes=[1], keepdims=0)  # [n], 1 or 0
-    staying = g("Squeeze", g("NonZero", live), outer.ints(0))  # [m], which of the n go on
-    any_left = g("Cast", g("ReduceMax", live, keepdims=0), to=BOOL)  # scalar
-
-    def stay(name: str, value: str) -> str:
-        """`value` [n, K] of the sentences that go on, as rows [m * K]."""
-        return g.named(name, g("Reshape", g("Gather", value, staying, axis=0), outer.ints(-1)))
-
-    at = g("Unsqueeze", "going", outer.ints(1))  # [n, 1]
-    new_state = g("Gather", moved, stay("staying_rows", rows), axis=0)  # [m * K, D]
-    outputs = [
-        helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, []),
-        helper.make_tensor_value_info(g.named("going_out", g("Gather", "going", staying, axis=0)), INT, [None]),
-        helper.make_tensor_value_info(g.named("state_out", new_state), FLOAT, [None, D]),
-        helper.make_tensor_value_info(stay("previous_out", tokens), INT, [None]),
-        helper.make_tensor_value_info(stay("finished_out", finished), BOOL, [None]),
-    ]
-    for name, unchanged, value, kind, shape in (
-        ("scores_out", "scores_in", scores, FLOAT, ["B", "K"]),
-        ("tokens_out", memory["no_tokens"], tokens, INT, ["B", "K"]),
-        ("parents_out", memory["no_parents"], parents, INT, ["B", "K"]),
-        ("log_probs_out", memory["no_log_probs"], chosen_log_probs, FLOAT, ["B", "K"]),
-        ("attention_out", memory["no_attention"], attention, FLOAT, ["B", "K", "S"]),
-    ):
-        whole = g.named(name, g("ScatterND", unchanged, at, value))
-        outputs.append(helper.make_tensor_value_info(whole, kind, shape))
-    inputs = [
-        helper.make_tensor_value_info("t", INT, []),
-        helper.make_tensor_value_info("go_on", BOOL, []),
-        helper.make_tensor_value_info("going", INT, [None]),
-        helper.make_tensor_value_info("state", FLOAT, [None, D]),
-        helper.make_tensor_value_info("previous", INT, [None]),
-        helper.make_tensor_value_info("finished", BOOL, [None]),
-        helper.make_tensor_value_info("scores_in", FLOAT, ["B", "K"]),
-    ]
-    return helper.make_graph(g.nodes, "step", inputs, outputs)
-
-
-def _candidates(g: Graph, outer: Graph, memory: Mapping[str, str], logits: str) -> tuple[str, str]:
-    """Each beam's K best words and their log-probabilities [n, K, K]; one live candidate where finished or forced."""
-    minus_infinity, zero = outer.number(float("-inf")), outer.number(0.0)
-    first = memory["first_candidate"]  # [K]
-    all_log_probs = g("LogSoftmax", logits, axis=1)  # [N, V]; ReduceLogSumExp would be ten times slower
-    best, best_words = g.many("TopK", all_log_probs, memory["K"], count=2, axis=1)  # [N, K]
-    log_probs = g("Reshape", best, memory["as_candidates"])  # [n, K, K]
-    words = g("Reshape", best_words, memory["as_candidates"])  # [n, K, K]
-
-    last = g("Sub", g("Shape", memory["forced"], start=0, end=1), outer.ints(1))  # [1] = P
-    of_step = g("Gather", memory["forced"], g("Squeeze", g("Min", "t", last)), axis=0)  # [B], -1 where free
-    forced = g("Reshape", g("Gather", of_step, "going", axis=0), outer.ints(-1, 1, 1))  # [n, 1, 1]
-    is_forced = g("GreaterOrEqual", forced, outer.number(0))  # [n, 1, 1]
-    of_rows = g("Reshape", g("Add", g("Max", forced, outer.number(0)), memory["zeros"]), outer.ints(-1, 1))  # [N, 1]
-    forced_log_prob = g("Reshape", g("GatherElements", all_log_probs, of_rows, axis=1), memory["as_beams"])  # [n, K]
-    only_forced = g("Where", first, g("Unsqueeze", forced_log_prob, outer.ints(2)), minus_infinity)  # [n, K, K]
-    log_probs = g("Where", is_forced, only_forced, log_probs)
-    words = g("Where", is_forced, forced, words)
-
-    finished = g("Unsqueeze", g("Reshape", "finished", memory["as_beams"]), outer.ints(2))  # [n, K, 1]
-    log_probs = g("Where", finished, g("Where", first, zero, minus_infinity), log_probs)
-    return log_probs, g("Where", finished, outer.number(END), words)
+        last = g("Sub", g("Shape", self.forced, start=0, end=1), o.ints(1))  # [1] = P
+        of_step = g("Gather", self.forced, g("Squeeze", g("Min", "t", last)), axis=0)  # [B], -1 where free
+        forced = g("Reshape", g("Gather", of_step, "going_in", axis=0), o.ints(-1, 1, 1))  # [n, 1, 1]
+        is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1, 1]
+        column = g("Expand", g("Max", forced, o.number(0)), g("Concat", o.ints(1), self.K, o.ints(1), axis=0))
+        forced_log_prob = g("GatherElements", every, column, axis=2)  # [n, K, 1]
+        only = g("Where", self.first_candidate, forced_log_prob, dead)  # [n, K, C]
+        return g("Where", is_forced, only, log_probs), g("Where", is_forced, forced, words)
 
 
 def metadata(format_version: int, vocabulary_sha256: str, architecture: str) -> dict[str, str]:
@@ -365,8 +415,3 @@ def metadata(format_version: int, vocabulary_sha256: str, architecture: str) -> 
         "dragoman.vocabulary_sha256": vocabulary_sha256,
         "dragoman.architecture": architecture,
     }
-
-
-def shape_of(model: onnx.ModelProto, name: str) -> Sequence[int]:
-    """Shape of an initializer, () when there is none of that name."""
-    return next((tuple(i.dims) for i in model.graph.initializer if i.name == name), ())

@@ -6,18 +6,20 @@ the attention: the readout is a tanh layer whose output is tied to the target em
 of maxout, and the reset gate is applied after the recurrent product (PyTorch's and cuDNN's GRU).
 
 Letters in the shape comments:
-    B sentences   S source length   T target length   V vocabulary
+    B sentences   S source length   T target length   K beams   V vocabulary
     E embedding   H encoder state (one direction)   D decoder state   A attention
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model_export.recurrent import BidirectionalGRU
+from model_export.system import System, Tensors
 
 
 @dataclass(frozen=True)
@@ -32,33 +34,19 @@ class Sizes:
     dropout: float = 0.1
 
 
-class Memory(NamedTuple):
-    """What the decoder looks back at, computed once for each source sentence."""
-
-    annotations: Tensor  # [B, S, 2H], h_j in the paper
-    keys: Tensor  # [B, S, A], W_h h_j: does not change from step to step
-    mask: Tensor  # [B, S] bool, true on real tokens
-    state: Tensor  # [B, D], s_0
-
-
 class Encoder(nn.Module):
     """Section 3.2: the annotation h_j is the forward state beside the backward state at word j."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sizes.vocabulary, sizes.embedding)
-        self.gru = nn.GRU(sizes.embedding, sizes.encoder, batch_first=True, bidirectional=True)
+        self.gru = BidirectionalGRU(sizes.embedding, sizes.encoder)
         self.initial = nn.Linear(sizes.encoder, sizes.decoder)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         embedded = self.dropout(self.embedding(source_ids))  # [B, S, E]
-        lengths = mask.sum(dim=1).cpu()  # [B]
-        packed = nn.utils.rnn.pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        states, last = self.gru(packed)  # last [2, B, H]
-        annotations, _ = nn.utils.rnn.pad_packed_sequence(
-            states, batch_first=True, total_length=source_ids.shape[1]
-        )  # [B, S, 2H]
+        annotations, last = self.gru(embedded, mask)  # [B, S, 2H], [2, B, H]
         start = torch.tanh(self.initial(last[1]))  # [B, D], from the backward state at the first word
         return self.dropout(annotations), start
 
@@ -72,10 +60,11 @@ class AdditiveAttention(nn.Module):
         self.query = nn.Linear(sizes.decoder, sizes.attention, bias=False)
         self.score = nn.Linear(sizes.attention, 1, bias=False)
 
-    def forward(self, state: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        hidden = torch.tanh(keys + self.query(state).unsqueeze(1))  # [B, S, A]
-        energies = self.score(hidden).squeeze(2).float()  # [B, S]
-        return torch.softmax(energies.masked_fill(~mask, float("-inf")), dim=1)  # [B, S], exactly 0 on padding
+    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """query [B, K, A] over keys [B, S, A] and mask [B, S]."""
+        hidden = torch.tanh(keys[:, None] + query[:, :, None])  # [B, K, S, A]
+        energies = self.score(hidden).squeeze(3).float()  # [B, K, S]
+        return torch.softmax(energies.masked_fill(~mask[:, None], float("-inf")), dim=2)  # exactly 0 on padding
 
 
 class Decoder(nn.Module):
@@ -92,14 +81,17 @@ class Decoder(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(sizes.vocabulary))
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def attend_and_move(self, memory: Memory, state: Tensor, word_gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One step up to the new state; `word_gates` [B, 3D] is `from_word` of the previous target word."""
-        weights = self.attention(state, memory.keys, memory.mask)  # [B, S]
-        context = torch.bmm(weights.to(memory.annotations.dtype).unsqueeze(1), memory.annotations).squeeze(1)  # [B, 2H]
-        reset_x, update_x, new_x = (word_gates + self.from_context(context)).chunk(3, dim=1)  # [B, D] each
-        reset_s, update_s, new_s = self.from_state(state).chunk(3, dim=1)  # [B, D] each
-        update = torch.sigmoid(update_x + update_s)  # [B, D]
-        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_s) * new_s)  # [B, D]
+    def attend_and_move(
+        self, memory: Tensors, mask: Tensor, state: Tensor, word_gates: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The new state, context and attention from s_(t-1) [B, K, D] and `from_word` of y_(t-1) [B, K, 3D]."""
+        annotations, keys = memory
+        weights = self.attention(self.attention.query(state), keys, mask)  # [B, K, S]
+        context = weights.to(annotations.dtype) @ annotations  # [B, K, 2H]
+        reset_x, update_x, new_x = (word_gates + self.from_context(context)).chunk(3, dim=2)  # [B, K, D] each
+        reset_s, update_s, new_s = self.from_state(state).chunk(3, dim=2)  # [B, K, D] each
+        update = torch.sigmoid(update_x + update_s)  # [B, K, D]
+        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_s) * new_s)  # [B, K, D]
         return new + update * (state - new), context, weights
 
     def logits(self, states: Tensor, contexts: Tensor, embedded: Tensor) -> Tensor:
@@ -107,22 +99,9 @@ class Decoder(nn.Module):
         read = torch.tanh(self.readout(torch.cat([states, contexts, embedded], dim=-1)))  # [..., E]
         return F.linear(self.dropout(read), self.embedding.weight, self.output_bias)  # [..., V]
 
-    def forward(self, memory: Memory, previous_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: all steps of the target [B, T] whose words before each step are `previous_ids` [B, T]."""
-        embedded = self.dropout(self.embedding(previous_ids))  # [B, T, E]
-        word_gates = self.from_word(embedded)  # [B, T, 3D], one product for all steps
-        state, states, contexts, rows = memory.state, [], [], []
-        for gates in word_gates.unbind(dim=1):
-            state, context, weights = self.attend_and_move(memory, state, gates)
-            states.append(state)
-            contexts.append(context)
-            rows.append(weights)
-        logits = self.logits(torch.stack(states, 1), torch.stack(contexts, 1), embedded)  # [B, T, V]
-        return logits, torch.stack(rows, 1)  # [B, T, S]
 
-
-class RNNsearch(nn.Module):
-    """The whole system. `forward` trains it; `encode` and `step` are what a search uses."""
+class RNNsearch(System):
+    """The whole system. `memory` is the annotations [B, S, 2H] and W_h h_j [B, S, A]; `state` is s_t [B, K, D]."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -135,18 +114,27 @@ class RNNsearch(nn.Module):
             elif parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def encode(self, source_ids: Tensor, mask: Tensor) -> Memory:
-        """source_ids [B, S] int64, mask [B, S] bool; every row needs at least one real token."""
+    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         annotations, start = self.encoder(source_ids, mask)
-        return Memory(annotations, self.decoder.attention.key(annotations), mask, start)
+        return (annotations, self.decoder.attention.key(annotations)), (start,)
 
-    def step(self, memory: Memory, state: Tensor, previous_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One search step: log-probabilities [B, V], attention [B, S] and the new state [B, D]."""
-        embedded = self.decoder.embedding(previous_ids)  # [B, E]
-        state, context, weights = self.decoder.attend_and_move(memory, state, self.decoder.from_word(embedded))
-        return torch.log_softmax(self.decoder.logits(state, context, embedded), dim=-1), weights, state
+    def step(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor, Tensors]:
+        embedded = self.decoder.embedding(previous)  # [B, K, E]
+        gates = self.decoder.from_word(embedded)  # [B, K, 3D]
+        moved, context, weights = self.decoder.attend_and_move(memory, mask, state[0], gates)
+        return self.decoder.logits(moved, context, embedded), weights, (moved,)
 
-    def forward(self, source_ids: Tensor, mask: Tensor, previous_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, T, V] and attention [B, T, S] with the target known."""
-        logits, attention = self.decoder(self.encode(source_ids, mask), previous_ids)
-        return logits, attention
+    def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        memory, (state,) = self.encode(source_ids, mask)
+        embedded = self.decoder.dropout(self.decoder.embedding(previous))  # [B, T, E]
+        word_gates = self.decoder.from_word(embedded)  # [B, T, 3D], one product for all steps
+        state, states, contexts, rows = state[:, None], [], [], []
+        for gates in word_gates.split(1, dim=1):
+            state, context, weights = self.decoder.attend_and_move(memory, mask, state, gates)
+            states.append(state)
+            contexts.append(context)
+            rows.append(weights)
+        logits = self.decoder.logits(torch.cat(states, 1), torch.cat(contexts, 1), embedded)  # [B, T, V]
+        return logits, torch.cat(rows, 1)  # [B, T, S]

@@ -1,45 +1,74 @@
 """Beam search, one step at a time in PyTorch: the reference that the exported loop has to equal.
 
-The rules, the same in the graph:
-  * a hypothesis's score is the sum of its log-probabilities; beams start as one live and K-1 dead (-inf) hypotheses;
-  * a finished hypothesis has one continuation, the end token at +0, so its score stands still;
-  * a forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability;
-  * a sentence stops when all its live beams are finished or at its limit, which depends on its own length alone:
-    max(forced positions, min(max_target_length, 2 * source tokens + 20)). Nothing depends on the batch's other rows.
+The algorithm is `generate(num_beams=K)` of the transformers library (as of 5.23), so that an imported checkpoint
+translates as it does there; none of its code is used. Its rules, the same in the graph:
+  * K beams run. Each step takes the 2K best continuations of a sentence. Those that end (the end token, or the last step
+    allowed) and are among the first K go to a pool of finished hypotheses; the K best others run on.
+  * The pool keeps the K best by summed log-probability / length ** length_penalty, the end token counted.
+  * A sentence stops when the pool is full and its worst is no worse than the best beam would be if it ended now; with
+    `early_stopping`, or one beam, as soon as the pool is full; and when nothing runs any more.
+  * A suppressed word is never chosen; the probabilities of the others stay as they are.
+  * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability.
+  * A sentence may take max(forced positions, min(max_target_length, ratio * source tokens + offset)) steps.
+    Nothing depends on the batch's other rows.
+
+The steps have 2K slots a sentence: the running beams, then the pool. A hypothesis ends in a pool slot.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from model_export.rnnsearch import Memory
-from model_export.vocabulary import END, START
+from model_export.system import Tensors
 
-LIMIT_RATIO, LIMIT_OFFSET = 2, 20
+DEAD = float("-inf")
+
+
+@dataclass(frozen=True)
+class SearchRules:
+    """What a search needs to know besides the model: ids, limits, and the choices a bundle records.
+
+    `shift` 1 publishes, for a token, the attention of the step that has it as input (the last row, the end's, stays
+    that of its own step, which is the last there is); 0 that of the step that chose it.
+    """
+
+    start: int
+    end: int
+    limit_ratio: int = 2
+    limit_offset: int = 20
+    length_penalty: float = 1.0
+    early_stopping: bool = False
+    suppressed: tuple[int, ...] = ()
+    shift: int = 0
+
+    def limits(self, mask: Tensor, prefix: Tensor, max_target_length: int) -> Tensor:
+        """Steps each sentence may take [B]."""
+        by_source = (self.limit_ratio * mask.long().sum(1) + self.limit_offset).clamp(max=max_target_length)
+        return torch.maximum(by_source, (prefix >= 0).long().sum(1))
 
 
 class Stepper(Protocol):
-    def encode(self, source_ids: Tensor, mask: Tensor) -> Memory: ...
-    def step(self, memory: Memory, state: Tensor, previous_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]: ...
+    def step(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensors]: ...
 
 
 class Steps(NamedTuple):
-    """What every step chose: the graph contract's outputs. Slot k of step t continues slot `parents[t, :, k]`."""
+    """What every step chose: the graph contract's outputs, with 2K slots, the beams and then the pool.
 
-    tokens: Tensor  # [T, B, K] int64
-    parents: Tensor  # [T, B, K] int64
-    log_probs: Tensor  # [T, B, K] of the chosen token
-    attention: Tensor  # [T, B, K, S], the row that slot's *parent* attended with
-    scores: Tensor  # [B, K], best first
+    Slot k of step t continues slot `parents[t, :, k]` of step t - 1. Only the pool has scores above -inf.
+    """
 
-
-def limits(mask: Tensor, prefix: Tensor, max_target_length: int) -> Tensor:
-    """Steps each sentence may take [B]."""
-    by_source = (LIMIT_RATIO * mask.long().sum(1) + LIMIT_OFFSET).clamp(max=max_target_length)
-    return torch.maximum(by_source, (prefix >= 0).long().sum(1))
+    tokens: Tensor  # [T, B, 2K] int64
+    parents: Tensor  # [T, B, 2K] int64
+    log_probs: Tensor  # [T, B, 2K] of the chosen token
+    attention: Tensor | None  # [T, B, 2K, S]
+    scores: Tensor  # [B, 2K]
 
 
 @torch.no_grad()
@@ -49,52 +78,118 @@ def beam_search(
     mask: Tensor,
     beam_size: int,
     max_target_length: int,
+    rules: SearchRules,
     prefix: Tensor | None = None,
 ) -> Steps:
     """source_ids, mask [B, S]; prefix [B, P] int64 with -1 where free."""
     B, K, S = source_ids.shape[0], beam_size, source_ids.shape[1]
-    prefix = torch.zeros(B, 0, dtype=torch.long) if prefix is None else prefix
-    prefix = prefix.to(source_ids.device)
-    limit = limits(mask, prefix, max_target_length)  # [B]
-    memory = model.encode(source_ids, mask)
-    memory = Memory(*(part.repeat_interleave(K, dim=0) for part in memory))  # rows b * K + k
-    state = memory.state  # [B*K, D]
-    previous = torch.full((B * K,), START, device=source_ids.device)
-    scores = torch.full((B, K), float("-inf"), device=source_ids.device)
+    device = source_ids.device
+    prefix = (torch.zeros(B, 0, dtype=torch.long) if prefix is None else prefix).to(device)
+    limit = rules.limits(mask, prefix, max_target_length)  # [B]
+    early = rules.early_stopping or K == 1
+    memory, first = model.encode(source_ids, mask)
+    state = tuple(part[:, None].expand(B, K, *part.shape[1:]) for part in first)  # [B, K, ...]
+    previous = torch.full((B, K), rules.start, device=device)
+    scores = torch.full((B, K), DEAD, device=device)
     scores[:, 0] = 0
-    finished = torch.zeros(B, K, dtype=torch.bool, device=source_ids.device)
-    steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    while not (finished | scores.isneginf()).all():
-        log_probs, weights, state = model.step(memory, state, previous)
-        log_probs = log_probs.float().view(B, K, -1)  # [B, K, V]
-        V = log_probs.shape[2]
-        if len(steps) < prefix.shape[1]:
-            forced = prefix[:, len(steps)]  # [B]
-            others = torch.arange(V, device=forced.device) != forced[:, None]  # [B, V]
-            log_probs = log_probs.masked_fill(((forced >= 0)[:, None] & others)[:, None], float("-inf"))
-        only_end = torch.full((V,), float("-inf"), device=log_probs.device)
-        only_end[END] = 0
-        log_probs = torch.where(finished[:, :, None], only_end, log_probs)
-        scores, chosen = (scores[:, :, None] + log_probs).view(B, K * V).topk(K, dim=1)  # [B, K]
-        parents, tokens = chosen // V, chosen % V
-        rows = (parents + torch.arange(B, device=parents.device)[:, None] * K).flatten()  # [B*K]
-        steps.append((tokens, parents, log_probs.view(B, K * V).gather(1, chosen), weights[rows].view(B, K, S)))
-        state, previous = state[rows], tokens.flatten()
-        finished = finished.flatten()[rows].view(B, K) | (tokens == END) | (len(steps) >= limit)[:, None]
-    tokens, parents, chosen_log_probs, attention = (torch.stack(part) for part in zip(*steps, strict=True))
-    return Steps(tokens, parents, chosen_log_probs, attention, scores)
+    pool = torch.full((B, K), DEAD, device=device)  # by length-penalised score
+    pool_scores = pool.clone()  # summed log-probabilities
+    going = torch.ones(B, dtype=torch.bool, device=device)
+    even = (mask / mask.sum(1, keepdim=True))[:, None]  # [B, 1, S]
+    own = torch.arange(K, device=device).expand(B, K)
+    tokens, parents, log_probs, chosen_rows, input_rows = [], [], [], [], []
+    while bool(going.any()):
+        t = len(tokens)
+        logits, rows, state = model.step(memory, mask, state, previous, torch.tensor(t, device=device))
+        every = _log_probs(logits.float(), t, prefix, rules)  # [B, K, V]
+        V = every.shape[2]
+        best, flat = (scores[:, :, None] + every).flatten(1).topk(2 * K, dim=1)  # [B, 2K]
+        parent, token = flat // V, flat % V
+        log_prob = every.flatten(1).gather(1, flat)
+        ends = ((token == rules.end) | (t + 1 >= limit)[:, None]) & (best > DEAD)
+        # The beams that run on
+        new_scores, running = _top(best.masked_fill(ends, DEAD), K)  # [B, K]
+        # The pool
+        full = (pool > DEAD).all(1, keepdim=True) if early else torch.zeros_like(going)[:, None]
+        length = float(t + 1) ** rules.length_penalty
+        ended = torch.where(ends[:, :K] & ~full, best[:, :K] / length, DEAD)
+        new_pool, kept = _top(torch.cat([pool, ended], dim=1), K)  # [B, K] of 2K: the pool, then the first K
+        was_there = kept < K
+        of_candidate = (kept - K).clamp(min=0)
+
+        def finished(old: Tensor, of: Tensor, kept: Tensor = kept) -> Tensor:
+            return torch.cat([old, of[:, :K]], dim=1).gather(1, kept)
+
+        def stays(value: Tensor, otherwise: Tensor, going: Tensor = going) -> Tensor:
+            return torch.where(going.view(-1, *[1] * (value.dim() - 1)), value, otherwise)
+
+        pool_token = torch.where(was_there, rules.end, token.gather(1, of_candidate))
+        pool_parent = torch.where(was_there, kept + K, parent.gather(1, of_candidate))
+        pool_log_prob = torch.where(was_there, 0.0, log_prob.gather(1, of_candidate))
+        run_token, run_parent = token.gather(1, running), parent.gather(1, running)
+        tokens.append(stays(torch.cat([run_token, pool_token], 1), torch.full_like(token, rules.end)))
+        parents.append(stays(torch.cat([run_parent, pool_parent], 1), torch.cat([own, own + K], 1)))
+        log_probs.append(stays(torch.cat([log_prob.gather(1, running), pool_log_prob], 1), torch.zeros(B, 2 * K)))
+        if rows is not None:
+            of_parent = torch.cat([run_parent, parent.gather(1, of_candidate)], 1)  # [B, 2K], always a beam
+            picked = rows.gather(1, of_parent[:, :, None].expand(B, 2 * K, S))
+            chosen_rows.append(stays(picked, even.expand(B, 2 * K, S)))
+            input_rows.append(stays(rows, even.expand(B, K, S)))
+        pool_scores = stays(finished(pool_scores, best), pool_scores)
+        pool, scores = stays(new_pool, pool), stays(new_scores, scores)
+        state = tuple(part[torch.arange(B, device=device)[:, None], run_parent] for part in state)
+        previous = run_token
+        full = (pool > DEAD).all(1)
+        better = scores[:, 0] / length > pool.min(1).values
+        going = going & (scores[:, 0] > DEAD) & ~(full if early else full & ~better)
+    return Steps(
+        torch.stack(tokens),
+        torch.stack(parents),
+        torch.stack(log_probs),
+        _published(torch.stack(chosen_rows), torch.stack(input_rows), rules.shift) if chosen_rows else None,
+        torch.cat([torch.full_like(pool_scores, DEAD), pool_scores], dim=1),
+    )
+
+
+def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest of each row and where they stand; the first wins a tie, as in ONNX."""
+    found, where = values.sort(dim=1, descending=True, stable=True)
+    return found[:, :count], where[:, :count]
+
+
+def _log_probs(logits: Tensor, t: int, prefix: Tensor, rules: SearchRules) -> Tensor:
+    """[B, K, V] of `logits`, -inf where suppressed or not the forced token."""
+    log_probs = torch.log_softmax(logits, dim=-1)
+    V = log_probs.shape[2]
+    words = torch.arange(V, device=log_probs.device)
+    free = torch.ones(len(logits), 1, dtype=torch.bool, device=log_probs.device)
+    if t < prefix.shape[1]:
+        forced = prefix[:, t, None]  # [B, 1]
+        free = forced < 0
+        log_probs = log_probs.masked_fill((~free & (words != forced))[:, None], DEAD)
+    suppressed = torch.isin(words, torch.tensor(rules.suppressed, dtype=torch.long, device=words.device))  # [V]
+    return log_probs.masked_fill((free & suppressed)[:, None], DEAD)
+
+
+def _published(chosen: Tensor, inputs: Tensor, shift: int) -> Tensor:
+    """Attention [T, B, 2K, S]: `chosen` [T, B, 2K, S] are the rows that chose, `inputs` [T, B, K, S] each beam's own."""
+    if shift == 0:
+        return chosen
+    K = inputs.shape[2]
+    beams = torch.cat([inputs[1:], chosen[-1:, :, :K]])  # what read slot k's token, one step later
+    return torch.cat([beams, chosen[:, :, K:]], dim=2)
 
 
 class Hypothesis(NamedTuple):
-    """One finished translation: ids end with END unless the limit cut it off."""
+    """One finished translation: ids end with the end token unless the limit cut it off."""
 
     ids: list[int]  # T
     log_probs: Tensor  # [T]
-    attention: Tensor  # [T, S]
+    attention: Tensor | None  # [T, S]
     score: float  # sum of log_probs
 
 
-def trace_back(steps: Steps, sentence: int, slot: int, limit: int) -> Hypothesis:
+def trace_back(steps: Steps, sentence: int, slot: int, limit: int, end: int) -> Hypothesis:
     """Follows the parents of `slot` from the last step to the first."""
     path = []
     for t in range(len(steps.tokens) - 1, -1, -1):
@@ -102,14 +197,16 @@ def trace_back(steps: Steps, sentence: int, slot: int, limit: int) -> Hypothesis
         slot = int(steps.parents[t, sentence, slot])
     path.reverse()
     ids = [int(steps.tokens[t, sentence, k]) for t, k in path][:limit]
-    length = ids.index(END) + 1 if END in ids else len(ids)
+    length = ids.index(end) + 1 if end in ids else len(ids)
     log_probs = torch.stack([steps.log_probs[t, sentence, k] for t, k in path[:length]])
-    attention = torch.stack([steps.attention[t, sentence, k] for t, k in path[:length]])
+    attention = None
+    if steps.attention is not None:
+        attention = torch.stack([steps.attention[t, sentence, k] for t, k in path[:length]])
     return Hypothesis(ids[:length], log_probs, attention, float(log_probs.sum()))
 
 
-def best(steps: Steps, sentence: int, limit: int, length_penalty: float) -> Hypothesis:
+def best(steps: Steps, sentence: int, limit: int, length_penalty: float, end: int) -> Hypothesis:
     """The hypothesis with the highest score / length ** length_penalty; the earlier slot wins a tie."""
-    live = [k for k in range(steps.scores.shape[1]) if steps.scores[sentence, k] > float("-inf")]
-    found = [trace_back(steps, sentence, k, limit) for k in live]
+    live = [k for k in range(steps.scores.shape[1]) if steps.scores[sentence, k] > DEAD]
+    found = [trace_back(steps, sentence, k, limit, end) for k in live]
     return max(found, key=lambda h: h.score / len(h.ids) ** length_penalty)

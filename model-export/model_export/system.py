@@ -1,0 +1,52 @@
+"""What every architecture is to the rest: something that reads sentences once and then writes one word at a time.
+
+Letters in the shape comments of all architectures:
+    B sentences   S source length   T target length   K beams   V vocabulary
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+Tensors = tuple[Tensor, ...]
+
+
+class System(nn.Module):
+    """An encoder-decoder. `encode` and `step` are what a search uses, and what the graph is made of.
+
+    `publishes` says whether it has attention to publish; one without gives no rows (None) and no alignment.
+    """
+
+    publishes = True
+
+    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
+        """Memory that stays the same from step to step, and the first state; each tensor [B, ...].
+
+        source_ids [B, S] int64; mask [B, S] bool, true on real tokens, of which every row needs at least one.
+        """
+        raise NotImplementedError
+
+    def step(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
+        """Logits [B, K, V] of the next word, attention [B, K, S] (None without), and the next state.
+
+        `memory` and `mask` as from `encode`, shared by a sentence's beams; each tensor of `state` is [B, K, ...];
+        `previous` [B, K] int64 is the word before (the start token at t = 0); `t` is a scalar int64, steps done.
+        Attention rows sum to 1 and are exactly 0 where the mask is false.
+        """
+        raise NotImplementedError
+
+    def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Teacher forcing: logits [B, T, V] and attention [B, T, S] with the words before each step, [B, T], known."""
+        memory, state = self.encode(source_ids, mask)
+        state = tuple(part.unsqueeze(1) for part in state)
+        logits, rows = [], []
+        for t, words in enumerate(previous.unbind(dim=1)):
+            at = torch.tensor(t, device=previous.device)
+            scores, row, state = self.step(memory, mask, state, words.unsqueeze(1), at)
+            logits.append(scores)
+            if row is not None:
+                rows.append(row)
+        return torch.cat(logits, dim=1), torch.cat(rows, dim=1) if rows else None

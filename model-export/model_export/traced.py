@@ -1,0 +1,93 @@
+"""A PyTorch module as nodes of a larger ONNX graph: `torch.onnx.export` does the translation, this puts it in place."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Example sizes of the dimensions that vary, each unlike any other dimension, so that a shape tells which is which.
+
+    B sentences, K beams, S source length, t steps done.
+    """
+
+    B: int = 13
+    K: int = 17
+    S: int = 19
+    t: int = 23
+
+    def varying(self, value: Tensor) -> dict[int, Any]:
+        sizes = (self.B, self.K, self.S, self.t)
+        return {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(value.shape) if size in sizes}
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Nodes in order, their constants, and the names of what goes in and comes out."""
+
+    nodes: list[onnx.NodeProto]
+    constants: dict[str, onnx.TensorProto]
+    inputs: list[str]
+    outputs: list[str]
+
+
+def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
+    """`module` called with `inputs` (tensors, or tuples of tensors); dimensions of one of `sizes` may vary."""
+    shapes = tuple(tuple(map(sizes.varying, x)) if isinstance(x, tuple) else sizes.varying(x) for x in inputs)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # deprecations inside the exporter
+            program = torch.onnx.export(
+                module.eval(), tuple(inputs), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
+            )
+    finally:
+        log.setLevel(level)
+    assert program is not None
+    graph = program.model_proto.graph
+    if program.model_proto.functions:
+        raise ValueError(f"{type(module).__name__}: the exporter left functions, which a Loop cannot hold")
+    return Fragment(
+        nodes=list(graph.node),
+        constants={tensor.name: tensor for tensor in graph.initializer},
+        inputs=[value.name for value in graph.input],
+        outputs=[value.name for value in graph.output],
+    )
+
+
+def renamed(fragment: Fragment, given: Mapping[str, str], prefix: str) -> tuple[list[onnx.NodeProto], list[str]]:
+    """The nodes with inputs renamed as `given` (constants too) and everything else prefixed; and the outputs' names."""
+    names = dict(given)
+
+    def name(old: str) -> str:
+        return names.setdefault(old, f"{prefix}{old}") if old else ""
+
+    nodes = []
+    for number, node in enumerate(fragment.nodes):
+        if any(a.HasField("g") for a in node.attribute):
+            raise ValueError(f"{node.op_type}: an operator with a graph of its own is not expected in a model")
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.name = f"{prefix}{node.op_type}_{number}"
+        copy.input[:] = [name(x) for x in node.input]
+        copy.output[:] = [name(x) for x in node.output]
+        nodes.append(copy)
+    return nodes, [name(x) for x in fragment.outputs]
+
+
+def array_of(tensor: onnx.TensorProto) -> Any:
+    return numpy_helper.to_array(tensor)
