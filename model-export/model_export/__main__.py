@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         prog="model-export", description="Trains translation models and makes Dragoman's bundles of them."
     )
     top.add_argument("--debug", action="store_true", help="show the stack trace of a failure")
-    commands = top.add_subparsers(dest="command", required=True, metavar="{train,export,verify,score,score-aer}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="learn a vocabulary and train a model; resumes where it stopped")
     train.add_argument(
@@ -50,6 +50,43 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="where weights and log go, or resume from"
     )
     train.add_argument("--steps", type=positive, metavar="N", help="updates in all, instead of the config's")
+
+    guide = commands.add_parser("guide", help="align training text with eflomal, for attention to be taught by")
+    guide.add_argument(
+        "--data", type=existing, required=True, metavar="DIR", help="folder the config's files are below"
+    )
+    guide.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder train will write to")
+    guide.add_argument(
+        "--lines", type=positive, default=300_000, metavar="N", help="of each training file (default 300000)"
+    )
+
+    save = commands.add_parser("save-marian", help="write the best weights as a MarianMT checkpoint (transformers)")
+    save.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
+    save.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
+    save.add_argument("--force", action="store_true", help="replace what is there")
+
+    marian = commands.add_parser("import-marian", help="make a bundle of a MarianMT checkpoint, verified")
+    marian.add_argument("folder", type=existing, metavar="DIR", help="config.json, weights, source.spm, target.spm ...")
+    marian.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the bundle's folder")
+    marian.add_argument("--from", dest="source", required=True, metavar="LANGUAGE", help="source language, as in fr")
+    marian.add_argument("--to", dest="target", required=True, metavar="LANGUAGE", help="target language, as in en")
+    marian.add_argument("--name", metavar="NAME", help="the bundle's name (the folder's when not given)")
+    marian.add_argument("--version", default="1.0.0", metavar="VERSION", help="the bundle's version (1.0.0)")
+    marian.add_argument("--layer", type=int, metavar="N", help="decoder layer whose attention is published (the last)")
+    marian.add_argument("--heads", type=int, nargs="+", metavar="N", help="heads whose mean is published (all)")
+    marian.add_argument(
+        "--shift", type=int, choices=(0, 1), default=0, help="1: a token's attention is of the step that reads it"
+    )
+    marian.add_argument(
+        "--links", metavar="END,MERGE,THRESHOLD", help="how links come from attention, as in dropped,mean,0.2"
+    )
+    marian.add_argument("--beam-size", type=positive, metavar="K", help="instead of the checkpoint's")
+    marian.add_argument(
+        "--limit", type=int, nargs=2, metavar=("RATIO", "OFFSET"), help="target tokens: RATIO x source tokens + OFFSET"
+    )
+    marian.add_argument("--float16", action="store_true", help="store weights rounded to float16: half the size")
+    marian.add_argument("--golden", type=existing, metavar="FILE", help="sentences for the golden file, one a line")
+    marian.add_argument("--force", action="store_true", help="replace the bundle that is there")
 
     export = commands.add_parser("export", help="write a bundle of the best weights, verified before it appears")
     export.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
@@ -94,11 +131,11 @@ def parser() -> argparse.ArgumentParser:
         default="default",
         help="how links come from attention: as the product makes them (default), or every way there is",
     )
-    for command in (train, export):
+    for command in (train, guide, save, export):
         command.add_argument(
             "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
         )
-    for command in (train, export, verify, score, aer):
+    for command in (train, guide, save, marian, export, verify, score, aer):
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
@@ -117,6 +154,22 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.train import train
 
             train(read_config(arguments.config), arguments.data, arguments.out, arguments.steps)
+        case "guide":
+            from model_export.guide import make_links
+            from model_export.train import learn_vocabulary
+
+            config = read_config(arguments.config)
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            subwords = learn_vocabulary(config, arguments.data, arguments.out)
+            count = make_links(config, arguments.data, arguments.out, subwords, arguments.lines)
+            print(f"wrote {arguments.out / 'links.npz'}: links of {count:,} pairs")
+        case "save-marian":
+            from model_export.import_marian import save_marian
+
+            save_marian(read_config(arguments.config), arguments.checkpoint, arguments.out, arguments.force)
+            print(f"wrote {arguments.out}")
+        case "import-marian":
+            _import_marian(arguments)
         case "export":
             from model_export.verify import verify
 
@@ -136,6 +189,32 @@ def run(arguments: argparse.Namespace) -> None:
             _score(arguments)
         case "score-aer":
             _score_aer(arguments)
+
+
+def _import_marian(arguments: argparse.Namespace) -> None:
+    from model_export.alignment import DEFAULT, choice_named
+    from model_export.import_marian import import_marian
+    from model_export.verify import verify
+
+    golden = arguments.golden.read_text(encoding="utf-8").splitlines() if arguments.golden else ()
+    import_marian(
+        arguments.folder,
+        arguments.out,
+        (arguments.source, arguments.target),
+        verify,
+        name=arguments.name,
+        version=arguments.version,
+        layer=arguments.layer,
+        heads=arguments.heads,
+        shift=arguments.shift,
+        choice=choice_named(arguments.links) if arguments.links else DEFAULT,
+        beam_size=arguments.beam_size,
+        limit=tuple(arguments.limit) if arguments.limit else None,
+        half=arguments.float16,
+        golden=golden,
+        force=arguments.force,
+    )
+    print(f"wrote {arguments.out}")
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -172,7 +251,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _score_aer(arguments: argparse.Namespace) -> None:
     from model_export.aer import agreement, read_gold, read_links
-    from model_export.link_choices import DEFAULT, Line, all_choices, reasons, score_choices
+    from model_export.link_choices import Line, all_choices, reasons, score_choices
 
     if arguments.links and (arguments.reverse or arguments.choices == "all"):
         raise ValueError("--reverse and --choices go with --bundle: a links file is scored as it is")
@@ -182,7 +261,7 @@ def _score_aer(arguments: argparse.Namespace) -> None:
         _print_agreement("links", [Line(arguments.links.name, counts, False)])
         print(f"{arguments.gold.name}: {len(gold):,} pairs")
         return
-    choices = all_choices() if arguments.choices == "all" else [DEFAULT]
+    choices = all_choices() if arguments.choices == "all" else None
     report = score_choices(gold, arguments.bundle, choices, arguments.reverse)
     _print_agreement("choice", report.lines)
     print(f"{arguments.gold.name}: {report.scored:,} of {len(gold):,} pairs; * is what the product publishes")

@@ -3,19 +3,22 @@
 A word is a maximal run of non-whitespace (`str.split`). A token belongs to the word in which its span starts once
 leading whitespace is trimmed. The weight between two words is the sum over the source word's tokens, averaged over the
 target word's tokens: a sum on the source side, so that a word cut into many pieces does not lose to one that is whole.
-The end-of-sentence row and column are left out. Spans count code points.
+The end-of-sentence row and column are left out, unless a `Choice` says otherwise. Spans count code points.
+
+Letters in the shape comments:
+    T target tokens, S source tokens, without their end tokens   W source words, V target words
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from model_export.vocabulary import BYTES, END, SPECIAL
+from model_export.vocabulary import BYTE, Subwords
 
 
 class Span(NamedTuple):
@@ -46,20 +49,22 @@ def word_indexes(text: str, tokens: Sequence[Span]) -> list[int]:
     return indexes
 
 
-def source_spans(tokenizer: Tokenizer, text: str) -> list[Span]:
+def source_spans(subwords: Subwords, text: str) -> list[Span]:
     """The span of each source token, without the end of sentence."""
-    return [Span(*offsets) for offsets in tokenizer.encode(text, add_special_tokens=False).offsets]
+    return [Span(*offsets) for offsets in subwords.source.encode(text, add_special_tokens=False).offsets]
 
 
-def target_spans(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, list[Span]]:
-    """The text `vocabulary.decode` gives, and the span of each id before the end token.
+def target_spans(subwords: Subwords, ids: Sequence[int]) -> tuple[str, list[Span]]:
+    """The text `Subwords.decode` gives, and the span of each id before the end token.
 
     Pieces are appended one by one. Bytes that follow one another are one piece, whose span each of them gets; bytes
     that are no UTF-8 become one replacement character each, as in the tokenizer's own decoder.
     """
-    kept = list(ids[: ids.index(END)] if END in ids else ids)
+    special = subwords.special
+    kept = list(ids[: ids.index(special.end)] if special.end in ids else ids)
     text, spans = "", [Span(0, 0)] * len(kept)
     waiting: list[int] = []  # positions in `kept` of a run of bytes
+    waiting_bytes: list[int] = []
 
     def append(positions: Sequence[int], piece: str) -> None:
         nonlocal text
@@ -69,17 +74,21 @@ def target_spans(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, list[Sp
 
     def end_bytes() -> None:
         if waiting:
-            append(waiting, _from_utf8(bytes(kept[i] - len(SPECIAL) for i in waiting)))
+            append(waiting, _from_utf8(bytes(waiting_bytes)))
+            waiting_bytes.clear()
             waiting.clear()
 
     for position, token in enumerate(kept):
-        if token < len(SPECIAL):
+        piece = subwords.target.id_to_token(token) or ""
+        byte = BYTE.fullmatch(piece)
+        if token in special:
             spans[position] = Span(len(text), len(text))
-        elif token < len(SPECIAL) + len(BYTES):
+        elif byte:
             waiting.append(position)
+            waiting_bytes.append(int(byte[1], 16))
         else:
             end_bytes()
-            append([position], str(tokenizer.id_to_token(token)).replace("\u2581", " "))
+            append([position], piece.replace("\u2581", " "))
     end_bytes()
     lead, length = len(text) - len(text.lstrip()), len(text.strip())
     return text.strip(), [Span(*(min(max(0, edge - lead), length) for edge in span)) for span in spans]
@@ -105,20 +114,108 @@ def word_weights(
     return merged
 
 
+class Attended(NamedTuple):
+    """A forced pass's attention [T + 1, S + 1], end row and column last, and the word of each token."""
+
+    weights: NDArray[np.float32]
+    source_words: list[int]  # S
+    target_words: list[int]  # T
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How links come from attention. A source word's weight is always the sum over its tokens.
+
+    - end: the column of the source's end is `dropped`; or dropped and each row `renormalised` to sum to 1; or `kept`
+      as a word of its own, so that a target word whose largest weight is there gets no link.
+    - shift: 0 takes the row of the step that writes a token, 1 the row of the next step, whose input it is.
+    - merge: over a target word's tokens, the mean, sum or largest weight.
+    - threshold: None links a target word to its heaviest source word, the first on a tie; a number links it to every
+      source word of at least this weight.
+    """
+
+    end: Literal["dropped", "renormalised", "kept"] = "dropped"
+    shift: Literal[0, 1] = 0
+    merge: Literal["mean", "sum", "max"] = "mean"
+    threshold: float | None = None
+
+    def __str__(self) -> str:
+        rule = "argmax" if self.threshold is None else f">= {self.threshold:g}"
+        return f"end {self.end}, shift {self.shift}, {self.merge}, {rule}"
+
+    def links(self, attended: Attended) -> frozenset[tuple[int, int]]:
+        if not attended.source_words:
+            return frozenset()
+        weights = self._merged(attended)  # [V, W], or [V, W + 1] when the end is kept
+        words = max(attended.source_words) + 1
+        found = set()
+        for word in set(attended.target_words):
+            best = int(weights[word].argmax())
+            if best == words:
+                continue
+            if self.threshold is None:
+                found.add((best, word))
+            else:
+                found.update((i, word) for i in np.flatnonzero(weights[word, :words] >= self.threshold).tolist())
+        return frozenset(found)
+
+    def _merged(self, attended: Attended) -> NDArray[np.float32]:
+        source_words, target_words = attended.source_words, attended.target_words
+        rows = attended.weights[self.shift : self.shift + len(target_words)]  # [T, S + 1]
+        if self.end == "kept":
+            source_words = [*source_words, max(source_words) + 1]
+        else:
+            rows = rows[:, : len(source_words)]  # [T, S]
+        if self.end == "renormalised":
+            rows = rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        if self.merge == "max":
+            tokens = word_weights(rows, source_words, range(len(target_words)))  # [T, W]
+            largest = np.zeros((max(target_words, default=-1) + 1, tokens.shape[1]), np.float32)  # [V, W]
+            np.maximum.at(largest, target_words, tokens)
+            return largest
+        merged = word_weights(rows, source_words, target_words)  # [V, W]
+        if self.merge == "mean":
+            return merged
+        return merged * np.bincount(target_words).astype(np.float32)[:, None]
+
+    def manifest(self) -> dict[str, str | float | None]:
+        """What a bundle records as `attention.links`; the shift is the graph's."""
+        return {"end": self.end, "merge": self.merge, "threshold": self.threshold}
+
+
+DEFAULT = Choice()
+
+
+def choice_named(text: str) -> Choice:
+    """`end,merge,threshold` as in `dropped,mean,0.2`; the threshold may be `argmax`."""
+    parts = text.split(",")
+    if len(parts) == 3 and parts[0] in ("dropped", "renormalised", "kept") and parts[1] in ("mean", "sum", "max"):
+        try:
+            return Choice(parts[0], 0, parts[1], None if parts[2] == "argmax" else float(parts[2]))  # type: ignore[arg-type]
+        except ValueError:
+            pass
+    raise ValueError(f"links should be END,MERGE,THRESHOLD as in dropped,mean,0.2 or kept,max,argmax: was {text}")
+
+
+def choice_of(manifest: dict[str, Any]) -> Choice:
+    """The choice a bundle records, DEFAULT where it records none."""
+    return Choice(**manifest["attention"].get("links", {}))
+
+
 def links(
-    tokenizer: Tokenizer, source: str, target_ids: Sequence[int], attention: NDArray[np.float32]
+    subwords: Subwords, source: str, target_ids: Sequence[int], attention: NDArray[np.float32], choice: Choice = DEFAULT
 ) -> list[tuple[int, int]]:
-    """(source word, target word) for each target word that has a token, by target word.
+    """(source word, target word) as `choice` has it, by target word.
 
     `attention` [target tokens, source tokens] may still hold the end row and must hold the end column.
     """
-    text, spans = target_spans(tokenizer, target_ids)
+    text, spans = target_spans(subwords, target_ids)
     target_words = word_indexes(text, spans)
-    source_words = word_indexes(source, source_spans(tokenizer, source))
+    source_words = word_indexes(source, source_spans(subwords, source))
     if not target_words or not words(text) or not source_words:
         return []
-    weights = word_weights(attention[: len(spans), : len(source_words)], source_words, target_words)
-    return [(int(weights[j].argmax()), j) for j in sorted(set(target_words))]
+    found = choice.links(Attended(attention[: len(spans), : len(source_words) + 1], source_words, target_words))
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
 def pharaoh(pairs: Sequence[tuple[int, int]]) -> str:

@@ -11,7 +11,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,28 @@ import torch
 from tokenizers import Tokenizer
 
 from model_export import model_card, onnx_graph
+from model_export.alignment import DEFAULT, Choice
 from model_export.config import Config
-from model_export.runtime import BundleRuntime, Translated
-from model_export.search import LIMIT_OFFSET, LIMIT_RATIO
-from model_export.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from model_export.runtime import BundleRuntime, Reference, Translated
+from model_export.search import SearchRules
+from model_export.system import System
+from model_export.systems import SYSTEMS
+from model_export.train import make_system, subwords_of
+from model_export.vocabulary import SOURCE_FILE, TARGET_FILE, Subwords
 
 FORMAT_VERSION = 1
 MANIFEST, CARD = "bundle.json", "README.md"
-FILES = ("model.onnx", "tokenizer.json", "golden.tsv", CARD)
+FILES = ("model.onnx", SOURCE_FILE, "golden.tsv", CARD)
+OPTIONAL_FILES = (TARGET_FILE,)
 MAX_SOURCE_TOKENS, MAX_TARGET_TOKENS = 200, 256
-SPECIAL_IDS = {"pad": PAD, "start": START, "end": END, "unknown": UNKNOWN}
 FIELDS: dict[str, type] = {
     **dict.fromkeys(("name", "version", "architecture", "architecture_name"), str),
-    **dict.fromkeys(("languages", "vocabulary", "special_ids", "limits", "decoding"), dict),
+    **dict.fromkeys(("model", "languages", "vocabulary", "special_ids", "limits", "decoding"), dict),
     **dict.fromkeys(("attention", "files", "training", "scores"), dict),
     "format_version": int,
 }
 _KINDS = {str: "text", dict: "object", int: "whole number"}
-LIMITS = ("max_source_tokens", "max_target_tokens", "target_ratio", "target_offset")
+LONGEST = ("max_source_tokens", "max_target_tokens")
 GOLDEN_HEADER = "# source\ttranslation\tword links\tmean token log-probability\tweights [target][source], ends included"
 
 
@@ -50,27 +55,113 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """All that a bundle is made of; `training` is the manifest's section, weights are stored as `system` has them."""
+
+    name: str
+    version: str
+    kind: str  # a key of SYSTEMS
+    system: System
+    subwords: Subwords
+    rules: SearchRules
+    beam_size: int
+    languages: tuple[str, str]
+    longest: tuple[int, int]  # source and target tokens
+    training: dict[str, Any]
+    choice: Choice = DEFAULT
+    golden: Sequence[str] = ()  # sentences; the language's own when empty
+
+
 def export(config: Config, checkpoint: Path, target: Path, force: bool, verify: Callable[[Path], None]) -> None:
     """Writes the bundle of `checkpoint` (training's folder) to `target`; `verify` raises when it must not appear."""
+    refuse_to_overwrite(target, force)
+    saved = torch.load(best_weights(checkpoint), map_location="cpu", weights_only=True)
+    if not (checkpoint / SOURCE_FILE).is_file():
+        raise BundleError(
+            f"{checkpoint / SOURCE_FILE} is missing: it is written by `model-export train` beside the weights"
+        )
+    system = make_system(config)
+    system.load_state_dict(saved["model"])
+    subwords = subwords_of(config, checkpoint)
+    special, decoding = subwords.special, config.decoding
+    parts = Parts(
+        name=config.name,
+        version=config.version,
+        kind=config.system,
+        system=halved(system),
+        subwords=subwords,
+        rules=SearchRules(
+            special.start,
+            special.end,
+            length_penalty=decoding.length_penalty,
+            early_stopping=decoding.early_stopping,
+            suppressed=(special.pad,),
+            shift=decoding.shift,
+        ),
+        beam_size=decoding.beam_size,
+        languages=(config.source_language, config.target_language),
+        longest=(MAX_SOURCE_TOKENS, MAX_TARGET_TOKENS),
+        training=training_section(config, saved["state"]),
+    )
+    write(parts, target, verify)
+
+
+def refuse_to_overwrite(target: Path, force: bool) -> None:
     if target.exists() and not force:
         raise BundleError(f"{target} exists: give --force to replace it")
-    saved = torch.load(best_weights(checkpoint), map_location="cpu", weights_only=True)
-    tokenizer_file = checkpoint / "tokenizer.json"
-    if not tokenizer_file.is_file():
-        raise BundleError(f"{tokenizer_file} is missing: it is written by `model-export train` beside the weights")
-    size = Tokenizer.from_file(str(tokenizer_file)).get_vocab_size()
+
+
+def halved(system: System) -> System:
+    """`system` with its weights rounded to what float16 holds: what a small bundle stores."""
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter.copy_(parameter.half().float())
+    return system.eval()
+
+
+def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's `training`: what the weights were trained on, and how far."""
+    return {
+        "data": [{"file": f.file, "lines": f.holds, "licence": f.licence} for f in config.train],
+        "attribution": list(config.attribution),
+        "updates": state["step"],
+        "hours": round(state["seconds"] / 3600, 2),
+        "target_tokens": state["tokens"],
+        "seed": config.training.seed,
+        "commit": _commit(),
+    }
+
+
+def write(parts: Parts, target: Path, verify: Callable[[Path], None]) -> None:
+    """Writes, verifies and puts in place; what verification is given is the whole bundle."""
 
     def fill(folder: Path) -> None:
-        shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
-        digest = sha256(folder / "tokenizer.json")
-        model = onnx_graph.build(saved["model"], onnx_graph.metadata(FORMAT_VERSION, digest, "S1"))
-        onnx.save(model, folder / "model.onnx")
-        write_manifest(folder, _manifest(config, saved["state"], size, digest))
-        (folder / "golden.tsv").write_text(golden(BundleRuntime(folder)), encoding="utf-8", newline="\n")
+        parts.subwords.source.save(str(folder / SOURCE_FILE))
+        if parts.subwords.target is not parts.subwords.source:
+            parts.subwords.target.save(str(folder / TARGET_FILE))
+        digest = sha256(folder / SOURCE_FILE)
+        known = _metadata(SYSTEMS[parts.kind].row, digest, parts.subwords.sizes)
+        onnx.save(onnx_graph.build(parts.system, parts.rules, known), folder / "model.onnx")
+        write_manifest(folder, _manifest(parts, digest))
+        sentences = parts.golden or golden_sentences(parts.languages[0])
+        text = golden(Reference(folder, parts.system), sentences)
+        (folder / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
         write_manifest(folder, read_json(folder))
         verify(folder)
 
     put_in_place(target, fill)
+
+
+def _metadata(row: str, digest: str, sizes: Sequence[int]) -> dict[str, str]:
+    """What the graph repeats of its bundle's manifest."""
+    return {
+        "dragoman.format_version": str(FORMAT_VERSION),
+        "dragoman.vocabulary_sha256": digest,
+        "dragoman.architecture": row,
+        "dragoman.source_vocabulary": str(sizes[0]),
+        "dragoman.target_vocabulary": str(sizes[1]),
+    }
 
 
 def best_weights(checkpoint: Path) -> Path:
@@ -113,47 +204,54 @@ def read_json(folder: Path) -> dict[str, Any]:
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the model card, then the manifest with the present files' hashes."""
     (folder / CARD).write_text(model_card.write(manifest), encoding="utf-8", newline="\n")
-    present = [folder / name for name in FILES if (folder / name).exists()]
+    present = [folder / name for name in (*FILES, *OPTIONAL_FILES) if (folder / name).exists()]
     manifest = manifest | {"files": {f.name: {"sha256": sha256(f), "bytes": f.stat().st_size} for f in present}}
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _manifest(config: Config, state: dict[str, Any], size: int, vocabulary_sha256: str) -> dict[str, Any]:
+def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
+    entry, sizes, rules = SYSTEMS[parts.kind], asdict(parts.system.sizes), parts.rules
     return {
         "format_version": FORMAT_VERSION,
-        "name": config.name,
-        "version": config.version,
-        "architecture": "S1",
-        "architecture_name": "RNNsearch",
-        "languages": {"source": config.source_language, "target": config.target_language},
-        "vocabulary": {"source_size": size, "target_size": size, "sha256": vocabulary_sha256},
-        "special_ids": SPECIAL_IDS,
-        "limits": {
-            "max_source_tokens": MAX_SOURCE_TOKENS,
-            "max_target_tokens": MAX_TARGET_TOKENS,
-            "target_ratio": LIMIT_RATIO,
-            "target_offset": LIMIT_OFFSET,
+        "name": parts.name,
+        "version": parts.version,
+        "architecture": entry.row,
+        "architecture_name": entry.name,
+        "model": {
+            "system": parts.kind,
+            "sizes": sizes,
+            "parameters": sum(p.numel() for p in parts.system.parameters()),
         },
-        "decoding": {"beam_size": config.decoding.beam_size, "length_penalty": config.decoding.length_penalty},
+        "languages": {"source": parts.languages[0], "target": parts.languages[1]},
+        "vocabulary": {
+            "source_size": parts.subwords.sizes[0],
+            "target_size": parts.subwords.sizes[1],
+            "sha256": vocabulary_sha256,
+        },
+        "special_ids": parts.subwords.manifest(),
+        "limits": {
+            "max_source_tokens": parts.longest[0],
+            "max_target_tokens": parts.longest[1],
+            "target_ratio": rules.limit_ratio,
+            "target_offset": rules.limit_offset,
+        },
+        "decoding": {
+            "beam_size": parts.beam_size,
+            "length_penalty": rules.length_penalty,
+            "early_stopping": rules.early_stopping,
+            "suppressed": list(rules.suppressed),
+            "end_at_limit": rules.end_at_limit,
+        },
         "attention": {
-            "published": True,
-            "layer": 0,
-            "heads": [0],
-            "shift": 0,
-            "end_of_sentence": "dropped for links",
-            "merge": "sum over source, mean over target",
+            "published": parts.system.publishes,
+            "layer": sizes.get("published_layer", 0),
+            "heads": list(sizes.get("published_heads", (0,))),
+            "shift": rules.shift,
+            "links": parts.choice.manifest(),
         },
         "files": {},
-        "training": {
-            "data": [{"file": f.file, "lines": f.holds, "licence": f.licence} for f in config.train],
-            "attribution": list(config.attribution),
-            "updates": state["step"],
-            "hours": round(state["seconds"] / 3600, 2),
-            "target_tokens": state["tokens"],
-            "seed": config.training.seed,
-            "commit": _commit(),
-        },
+        "training": parts.training,
         "scores": {},
     }
 
@@ -167,25 +265,28 @@ def _commit() -> str:
         return "unknown"
 
 
-def golden_sentences() -> list[str]:
-    """Invented for this purpose; in no training or test set."""
-    text = resources.files("model_export").joinpath("golden.fr.txt").read_text(encoding="utf-8")
-    return text.splitlines()
+def golden_sentences(language: str) -> list[str]:
+    """Invented for this purpose; in no training or test set. Raises BundleError for a language that has none."""
+    file = resources.files("model_export").joinpath("golden", f"{language}.txt")
+    if not file.is_file():
+        raise BundleError(f"no golden sentences for {language!r}: give some with --golden FILE")
+    return file.read_text(encoding="utf-8").splitlines()
 
 
-def golden(runtime: BundleRuntime) -> str:
+def golden(runtime: BundleRuntime, sentences: Sequence[str]) -> str:
     """The golden file of a bundle at its decoding defaults, each sentence alone."""
     rows = [GOLDEN_HEADER]
-    for sentence in golden_sentences():
+    for sentence in sentences:
         [translated] = runtime.translate([sentence])
         rows.append("\t".join(golden_row(translated)))
         if rows[-1].count("\t") != 4 or len(rows[-1].splitlines()) != 1:
-            raise BundleError(f"golden.tsv: a translation holds a TAB or a line end: {translated.text!r}")
+            raise BundleError(f"golden.tsv: a sentence or translation holds a TAB or a line end: {translated.text!r}")
     return "\n".join(rows) + "\n"
 
 
 def golden_row(translated: Translated) -> list[str]:
-    weights = translated.hypothesis.attention.tolist()
+    attention = translated.hypothesis.attention
+    weights = [] if attention is None else attention.tolist()
     matrix = ";".join(",".join(f"{weight:.6f}" for weight in row) for row in weights)
     return [translated.source, translated.text, translated.links, f"{translated.score:.6f}", matrix]
 
@@ -212,8 +313,11 @@ def faults(folder: Path) -> list[str]:
     if manifest["format_version"] != FORMAT_VERSION:
         found.append(f"format_version should be {FORMAT_VERSION}: was {manifest['format_version']}")
     found += [
-        f"limits.{key} should be a number above 0" for key in LIMITS if not _positive(manifest["limits"].get(key))
+        f"limits.{key} should be a number above 0" for key in LONGEST if not _positive(manifest["limits"].get(key))
     ]
+    ratio, offset = (manifest["limits"].get(key) for key in ("target_ratio", "target_offset"))
+    if not (isinstance(ratio, int) and isinstance(offset, int) and min(ratio, offset) >= 0 and ratio + offset > 0):
+        found.append("limits.target_ratio and limits.target_offset should be whole numbers, not both 0")
     if not _positive(manifest["decoding"].get("beam_size")):
         found.append("decoding.beam_size should be a number above 0")
     if not isinstance(manifest["decoding"].get("length_penalty"), int | float):
@@ -246,26 +350,25 @@ def _file_faults(folder: Path, files: dict[str, Any]) -> list[str]:
 
 
 def _vocabulary_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as fault:  # the library raises plain Exception
-        return [f"tokenizer.json: cannot be read: {fault}"]
-    size, given = tokenizer.get_vocab_size(), manifest["vocabulary"]
-    found = [
-        f"vocabulary.{side} should be tokenizer.json's {size}: was {given.get(side)}"
-        for side in ("source_size", "target_size")
-        if given.get(side) != size
-    ]
-    for (role, expected), piece in zip(SPECIAL_IDS.items(), SPECIAL, strict=True):
-        if manifest["special_ids"].get(role) != expected:
-            found.append(f"special_ids.{role} should be {expected}: was {manifest['special_ids'].get(role)}")
-        if tokenizer.token_to_id(piece) != expected:
-            found.append(f"tokenizer.json: {piece} should have id {expected}: has {tokenizer.token_to_id(piece)}")
-    if (folder / "tokenizer.json").is_file() and manifest["vocabulary"].get("sha256") != sha256(
-        folder / "tokenizer.json"
-    ):
-        found.append("vocabulary.sha256 should be the sha256 of tokenizer.json")
-    return found
+    given, found, sizes = manifest["vocabulary"], [], {}
+    for side, name in (("source_size", SOURCE_FILE), ("target_size", TARGET_FILE)):
+        if name == TARGET_FILE and not (folder / name).exists() and name not in manifest["files"]:
+            name = SOURCE_FILE
+        try:
+            pieces = Tokenizer.from_file(str(folder / name)).get_vocab_size()
+        except Exception as fault:  # the library raises plain Exception
+            found.append(f"{name}: cannot be read: {fault}")
+            continue
+        sizes[side] = given.get(side)
+        if not _positive(given.get(side)) or given[side] > pieces:
+            found.append(f"vocabulary.{side} should be at most {name}'s {pieces}: was {given.get(side)}")
+    for role in ("pad", "start", "end", "unknown"):
+        token, size = manifest["special_ids"].get(role), given.get("target_size")
+        if not isinstance(token, int) or not _positive(size) or not 0 <= token < size:
+            found.append(f"special_ids.{role} should be an id of the vocabulary: was {token}")
+    if (folder / SOURCE_FILE).is_file() and given.get("sha256") != sha256(folder / SOURCE_FILE):
+        found.append(f"vocabulary.sha256 should be the sha256 of {SOURCE_FILE}")
+    return list(dict.fromkeys(found))
 
 
 def _model_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -273,14 +376,17 @@ def _model_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
         model = onnx.load(folder / "model.onnx")
     except Exception as fault:  # protobuf's errors share no public base with OSError
         return [f"model.onnx: cannot be read: {fault}"]
-    expected = onnx_graph.metadata(FORMAT_VERSION, manifest["vocabulary"].get("sha256", ""), manifest["architecture"])
-    actual, found = {p.key: p.value for p in model.metadata_props}, []
-    for key, value in expected.items():
-        if actual.get(key) != value:
-            found.append(f"model.onnx: metadata {key} should be {value}: was {actual.get(key)}")
-    for side, name in (("source_size", "encoder_embedding"), ("target_size", "decoder_embedding")):
-        shape = onnx_graph.shape_of(model, f"{name}.float16")
-        if not shape or shape[0] != manifest["vocabulary"].get(side):
-            rows = shape[0] if shape else "none"
-            found.append(f"vocabulary.{side} should be {name}'s {rows} rows: was {manifest['vocabulary'].get(side)}")
+    sizes = manifest["vocabulary"].get("source_size", ""), manifest["vocabulary"].get("target_size", "")
+    expected = _metadata(manifest["architecture"], manifest["vocabulary"].get("sha256", ""), sizes)
+    actual = {p.key: p.value for p in model.metadata_props}
+    found = [
+        f"model.onnx: metadata {key} should be {value}: was {actual.get(key)}"
+        for key, value in expected.items()
+        if actual.get(key) != value
+    ]
+    outputs = {output.name for output in model.graph.output}
+    published = manifest["attention"].get("published")
+    if published is not ("attention" in outputs):
+        has = "has" if "attention" in outputs else "has no"
+        found.append(f"attention.published should fit the graph, which {has} attention output: was {published}")
     return found

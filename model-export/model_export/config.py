@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from model_export.rnnsearch import Sizes
+from model_export.systems import SYSTEMS
 from model_export.vocabulary import BYTES, SPECIAL
 
 SMALLEST_VOCABULARY = len(SPECIAL) + len(BYTES)
@@ -19,10 +20,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A two-column file below the data folder; `lines` of it are used at each pass (all when None)."""
+    """A two-column file below the data folder; each pass takes its next `lines`, from `first` on (all when None)."""
 
     file: str
     lines: int | None = None
+    first: int = 0
+    swap: bool = False  # the second column is the source
     name: str = ""
     holds: int = 0  # lines in the whole file and their licence: for the model card
     licence: str = ""
@@ -30,8 +33,12 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Vocabulary:
+    """`bpe` or `sentencepiece` (unigram, for MarianMT checkpoints); learned from `lines` of each training file."""
+
     size: int
     lines: int
+    kind: str = "bpe"
+    run: str = ""  # the folder of another run, beside this one's, whose vocabulary and weights are taken over
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,16 @@ class Training:
     average: float
     validate_every: int
     validate_lines: int
+    optimizer: str = "adam"  # or muon: matrices by Muon at `matrix_rate`, the rest by Adam at `learning_rate`
+    matrix_rate: float = 0.02
+    both_directions: bool = False  # every pair the other way round as well
+    guide: float = 0.0  # weight of the loss that teaches the published attention the links of the run's links.npz
 
-    def rate(self, step: int) -> float:
-        """Learning rate of update `step` (0-based): rise, plateau, linear fall."""
+    def factor(self, step: int) -> float:
+        """What update `step` (0-based) takes of the learning rates: rise, plateau, linear fall."""
         falling = self.steps * self.cool_down
         left = (self.steps - step) / falling if falling else 1.0
-        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warm_up), max(0.05, left))
+        return min(1.0, (step + 1) / max(1, self.warm_up), max(0.05, left))
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,8 @@ class Decoding:
 
     beam_size: int = 4
     length_penalty: float = 1.0
+    early_stopping: bool = False
+    shift: int = 0  # 1 publishes a token's attention from the step that reads it
 
 
 @dataclass(frozen=True)
@@ -72,16 +85,15 @@ class Config:
     source_language: str
     target_language: str
     vocabulary: Vocabulary
-    sizes: Sizes
+    sizes: Any  # the system's own Sizes
     train: tuple[DataFile, ...]
     validate: tuple[DataFile, ...]
     training: Training
     decoding: Decoding = Decoding()
     attribution: tuple[str, ...] = ()
-    swap: bool = False
 
 
-# What a TOML value of each annotation may be; a number is at least 1 unless MINIMUM says otherwise.
+# What a TOML value of each annotation may be; a number is at least 1 unless _MINIMUM says otherwise.
 _ACCEPTED: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -89,12 +101,14 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "float": (float, int),
     "bool": (bool,),
 }
-_MINIMUM = {"seed": 0, "holds": 0, "warm_up": 0}
+_MINIMUM = {"seed": 0, "holds": 0, "warm_up": 0, "first": 0, "shift": 0, "published_layer": 0}
+_CHOICES = {"kind": ("bpe", "sentencepiece"), "optimizer": ("adam", "muon"), "shift": (0, 1)}
 
 
-def _build(kind: type, table: dict[str, Any], where: str, faults: list[str]) -> Any:
+def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) -> Any:
     """`kind` made of `table`, None when that cannot be; what is wrong goes to `faults`."""
     known = {f.name: f for f in fields(kind)}
+    before = len(faults)
     faults += [f"{where}.{key}: unknown setting" for key in table if key not in known]
     faults += [f"{where}.{f.name}: missing" for f in known.values() if f.default is MISSING and f.name not in table]
     for key, value in table.items():
@@ -106,7 +120,16 @@ def _build(kind: type, table: dict[str, Any], where: str, faults: list[str]) -> 
             faults.append(f"{where}.{key}: should be at least {_MINIMUM.get(key, 1)}: was {value}")
         elif annotation == "float" and value < 0:
             faults.append(f"{where}.{key}: should be at least 0: was {value}")
-    return None if faults else kind(**table)
+        elif key in _CHOICES and accepted and value not in _CHOICES[key]:
+            faults.append(f"{where}.{key}: should be one of {', '.join(map(str, _CHOICES[key]))}: was {value!r}")
+    if len(faults) > before:
+        return None
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    try:
+        return kind(**frozen)
+    except (TypeError, ValueError) as fault:
+        faults.append(f"{where}: {fault}")
+        return None
 
 
 def read_config(path: Path) -> Config:
@@ -124,9 +147,14 @@ def read_config(path: Path) -> Config:
     size = table.get("vocabulary", {}).get("size", 0)
     if not isinstance(size, int) or not SMALLEST_VOCABULARY < size < 1 << 16:
         faults.append(f"vocabulary.size: should be above {SMALLEST_VOCABULARY} and below 65536: was {size!r}")
-    table["sizes"] = {"vocabulary": size, **table.get("sizes", {})}
-    kinds = {"vocabulary": Vocabulary, "sizes": Sizes, "training": Training, "decoding": Decoding}
+    system = SYSTEMS.get(str(table.get("system", "")))
     built: dict[str, Any] = {}
+    sizes = {"vocabulary": size, **table.pop("sizes", {})}
+    if system is None:
+        faults.append(f"system: should be one of {', '.join(SYSTEMS)}: was {table.get('system')!r}")
+    else:
+        built["sizes"] = _build(system.sizes, {**system.settings, **sizes}, "sizes", faults)
+    kinds = {"vocabulary": Vocabulary, "training": Training, "decoding": Decoding}
     for key, kind in kinds.items():
         built[key] = _build(kind, table.pop(key, {}), key, faults)
     for key in ("train", "validate"):
@@ -135,9 +163,10 @@ def read_config(path: Path) -> Config:
             faults.append(f"{key}: at least one [[{key}]] table is needed")
         built[key] = tuple(_build(DataFile, file, f"{key}[{i}]", faults) for i, file in enumerate(files))
     built["attribution"] = tuple(table.pop("attribution", ()))
-    if table.get("system") != "rnnsearch":
-        faults.append(f"system: should be rnnsearch: was {table.get('system')!r}")
-    config = _build(Config, table | built, "configuration", faults)
+    if faults:  # what else is wrong with it
+        _build(Config, table | dict.fromkeys(("sizes", *built)), "config", faults)
+        raise ConfigError(f"{path}: " + "; ".join(dict.fromkeys(faults)))
+    config = _build(Config, table | built, "config", faults)
     if faults:
         raise ConfigError(f"{path}: " + "; ".join(faults))
     assert isinstance(config, Config)

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import zstandard
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model_export.vocabulary import END, PAD, START
+from model_export.vocabulary import SpecialIds, Subwords
 
 Pair = tuple[str, str]
+
+IGNORED = -100  # a target position that counts for nothing, cross_entropy's default
 
 
 def read_lines(path: Path, first: int = 0, count: int | None = None) -> Iterator[tuple[int, str]]:
@@ -47,54 +49,79 @@ def read_pairs(path: Path, first: int = 0, count: int | None = None, swap: bool 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded ids: source [B, S] ends with the end token, previous [B, T] starts with the start token."""
+    """Padded ids: source [B, S] ends with the end token, previous [B, T] starts with the start token.
+
+    `links` holds, for each pair, its (source, target) token links to be taught [L, 2], None where there are none.
+    """
 
     source: Tensor
     mask: Tensor
     previous: Tensor
     target: Tensor
-
-    @property
-    def target_tokens(self) -> int:
-        return int((self.target != PAD).sum())
+    target_tokens: int
+    links: tuple[NDArray[np.uint8] | None, ...] = ()
 
 
-def pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Rows of ids as one int64 tensor [B, longest], PAD on the right."""
-    padded = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
+def pad(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+    """Rows of ids as one int64 tensor [B, longest], `padding` on the right."""
+    padded = np.full((len(rows), max(map(len, rows))), padding, dtype=np.int64)
     for row, ids in zip(padded, rows, strict=True):
         row[: len(ids)] = ids
     return torch.from_numpy(padded)
 
 
-def make_batch(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
-    """Ids without special tokens, as `Tokenizer.encode` gives them, made into one padded batch."""
-    source = pad([[*ids, END] for ids in sources])
+def mask_of(rows: Sequence[Sequence[int]]) -> Tensor:
+    """[B, longest], true where `pad` put an id of the row."""
+    lengths = torch.tensor([len(row) for row in rows])
+    return torch.arange(int(lengths.max())) < lengths[:, None]
+
+
+def make_batch(
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    special: SpecialIds,
+    links: Sequence[NDArray[np.uint8] | None] = (),
+) -> Batch:
+    """Ids without special tokens, as `Subwords` gives them, made into one padded batch."""
+    ended = [[*ids, special.end] for ids in sources]
     return Batch(
-        source=source,
-        mask=source != PAD,
-        previous=pad([[START, *ids] for ids in targets]),
-        target=pad([[*ids, END] for ids in targets]),
+        source=pad(ended, special.pad),
+        mask=mask_of(ended),
+        previous=pad([[special.start, *ids] for ids in targets], special.pad),
+        target=pad([[*ids, special.end] for ids in targets], IGNORED),
+        target_tokens=sum(len(ids) + 1 for ids in targets),
+        links=tuple(links),
     )
 
 
 class Corpus:
     """Encoded pairs of one file, kept as flat arrays (2 bytes a token while the vocabulary is below 65,536)."""
 
-    def __init__(self, tokenizer: Tokenizer, pairs: Sequence[Pair], longest: int) -> None:
-        sources = [e.ids for e in tokenizer.encode_batch_fast([s for s, _ in pairs], add_special_tokens=False)]
-        targets = [e.ids for e in tokenizer.encode_batch_fast([t for _, t in pairs], add_special_tokens=False)]
+    def __init__(
+        self,
+        subwords: Subwords,
+        pairs: Sequence[Pair],
+        longest: int,
+        links: Sequence[NDArray[np.uint8] | None] | None = None,
+        turned: bool = False,
+    ) -> None:
+        """`turned` adds every pair the other way round as well, which needs one tokenizer for both sides."""
+        kind = np.uint16 if max(subwords.sizes) < 1 << 16 else np.uint32
+        sources = subwords.source_ids([s for s, _ in pairs])
+        targets = subwords.target_ids([t for _, t in pairs])
         self.pairs = [
-            (np.asarray(s, dtype=np.uint16), np.asarray(t, dtype=np.uint16))
-            for s, t in zip(sources, targets, strict=True)
+            (np.asarray(s, dtype=kind), np.asarray(t, dtype=kind), k)
+            for s, t, k in zip(sources, targets, links or [None] * len(pairs), strict=True)
             if 0 < len(s) < longest and 0 < len(t) < longest
         ]
+        if turned:
+            self.pairs += [(t, s, None if k is None else k[:, ::-1]) for s, t, k in self.pairs]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
 
-def batches(corpora: Sequence[Corpus], tokens: int, seed: int) -> Iterator[Batch]:
+def batches(corpora: Sequence[Corpus], tokens: int, seed: int, special: SpecialIds) -> Iterator[Batch]:
     """One shuffled pass over all pairs; a batch holds at most `tokens` padded tokens on its longer side.
 
     Pairs of about the same length go together, so little is padding; the same seed gives the same order.
@@ -102,13 +129,15 @@ def batches(corpora: Sequence[Corpus], tokens: int, seed: int) -> Iterator[Batch
     pairs = [pair for corpus in corpora for pair in corpus.pairs]
     random = np.random.default_rng(seed)
     noise = random.random(len(pairs))
-    order = sorted(range(len(pairs)), key=lambda i: (max(map(len, pairs[i])), len(pairs[i][0]), noise[i]))
+    widths = [max(len(s), len(t)) for s, t, _ in pairs]
+    order = sorted(range(len(pairs)), key=lambda i: (widths[i], len(pairs[i][0]), noise[i]))
     cuts: list[list[int]] = [[]]
     for index in order:
-        width = max(map(len, pairs[index])) + 1
-        if cuts[-1] and (len(cuts[-1]) + 1) * width > tokens:
+        if cuts[-1] and (len(cuts[-1]) + 1) * (widths[index] + 1) > tokens:
             cuts.append([])
         cuts[-1].append(index)
     for cut in random.permutation(len(cuts)):
         chosen = [pairs[i] for i in cuts[cut]]
-        yield make_batch([s.tolist() for s, _ in chosen], [t.tolist() for _, t in chosen])
+        yield make_batch(
+            [s.tolist() for s, _, _ in chosen], [t.tolist() for _, t, _ in chosen], special, [k for _, _, k in chosen]
+        )

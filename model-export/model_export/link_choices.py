@@ -16,87 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model_export.aer import SYMMETRISATIONS, Agreement, GoldPair, Links, turned
-from model_export.alignment import source_spans, word_indexes, word_weights
+from model_export.alignment import Attended, Choice, Span, choice_of, source_spans, word_indexes
 from model_export.bundle import BundleError, faults, read_json
 from model_export.runtime import BundleRuntime
 from model_export.score import Progress, batches
-from model_export.vocabulary import END
-
-Weights = NDArray[np.float32]
 
 THRESHOLDS = (0.1, 0.2, 0.3)
-
-
-class Attended(NamedTuple):
-    """A forced pass's attention [T + 1, S + 1], end row and column last, and the word of each token."""
-
-    weights: Weights
-    source_words: list[int]  # S
-    target_words: list[int]  # T
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How links come from attention. A source word's weight is always the sum over its tokens.
-
-    - end: the column of the source's end is `dropped`; or dropped and each row `renormalised` to sum to 1; or `kept`
-      as a word of its own, so that a target word whose largest weight is there gets no link.
-    - shift: 0 takes the row of the step that writes a token, 1 the row of the next step, whose input it is.
-    - merge: over a target word's tokens, the mean, sum or largest weight.
-    - threshold: None links a target word to its heaviest source word, the first on a tie; a number links it to every
-      source word of at least this weight.
-    """
-
-    end: Literal["dropped", "renormalised", "kept"] = "dropped"
-    shift: Literal[0, 1] = 0
-    merge: Literal["mean", "sum", "max"] = "mean"
-    threshold: float | None = None
-
-    def __str__(self) -> str:
-        rule = "argmax" if self.threshold is None else f">= {self.threshold:g}"
-        return f"end {self.end}, shift {self.shift}, {self.merge}, {rule}"
-
-    def links(self, attended: Attended) -> Links:
-        if not attended.source_words:
-            return frozenset()
-        weights = self._merged(attended)  # [V, W], or [V, W + 1] when the end is kept
-        words = max(attended.source_words) + 1
-        found = set()
-        for word in set(attended.target_words):
-            best = int(weights[word].argmax())
-            if best == words:
-                continue
-            if self.threshold is None:
-                found.add((best, word))
-            else:
-                found.update((i, word) for i in np.flatnonzero(weights[word, :words] >= self.threshold).tolist())
-        return frozenset(found)
-
-    def _merged(self, attended: Attended) -> Weights:
-        source_words, target_words = attended.source_words, attended.target_words
-        rows = attended.weights[self.shift : self.shift + len(target_words)]  # [T, S + 1]
-        if self.end == "kept":
-            source_words = [*source_words, max(source_words) + 1]
-        else:
-            rows = rows[:, : len(source_words)]  # [T, S]
-        if self.end == "renormalised":
-            rows = rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        if self.merge == "max":
-            tokens = word_weights(rows, source_words, range(len(target_words)))  # [T, W]
-            largest = np.zeros((max(target_words, default=-1) + 1, tokens.shape[1]), np.float32)  # [V, W]
-            np.maximum.at(largest, target_words, tokens)
-            return largest
-        merged = word_weights(rows, source_words, target_words)  # [V, W]
-        if self.merge == "mean":
-            return merged
-        return merged * np.bincount(target_words).astype(np.float32)[:, None]
-
-
-DEFAULT = Choice()
 
 
 def all_choices(thresholds: Sequence[float] = THRESHOLDS) -> list[Choice]:
@@ -127,9 +53,9 @@ class Report:
 
 
 def score_choices(
-    gold: Sequence[GoldPair], folder: Path, choices: Sequence[Choice], reverse: Path | None = None
+    gold: Sequence[GoldPair], folder: Path, choices: Sequence[Choice] | None = None, reverse: Path | None = None
 ) -> Report:
-    """Each choice over `gold`; with `reverse`, a bundle of the other direction, also its links and both symmetrised.
+    """Each choice over `gold`, the bundle's own when None; with `reverse`, of the other direction, also both as one.
 
     Only argmax links are symmetrised. A pair that either bundle cannot take is left out for both.
     """
@@ -141,9 +67,10 @@ def score_choices(
         raise ValueError("no pair can be scored: " + reasons(left_out))
     found: dict[str, Agreement] = {}
     for pair, attended in _attended(usable, models):
-        for name, links in _all_links(attended, choices):
+        for name, links in _all_links(attended, choices or [models[0].choice]):
             found[name] = found.get(name, Agreement()).plus(links, pair)
-    return Report([Line(name, counts, name == str(DEFAULT)) for name, counts in found.items()], len(usable), left_out)
+    default = str(models[0].choice)
+    return Report([Line(name, counts, name == default) for name, counts in found.items()], len(usable), left_out)
 
 
 def _exchanged(languages: dict[str, str]) -> dict[str, str]:
@@ -175,14 +102,18 @@ class ForcedBundle:
         if found:
             raise BundleError(f"{folder} cannot be used: " + "; ".join(found))
         self._runtime = BundleRuntime(folder)
+        self.choice = choice_of(read_json(folder))
 
-    def ids(self, text: str) -> list[int]:
-        """Ids of a text, the end token last, however many they are."""
-        return [*self._runtime.tokenizer.encode(text, add_special_tokens=False).ids, END]
+    def source_ids(self, text: str) -> list[int]:
+        """Ids of a source text, the end token last, however many they are."""
+        return [*self._runtime.subwords.source_ids([text])[0], self._runtime.subwords.special.end]
+
+    def target_ids(self, text: str) -> list[int]:
+        return [*self._runtime.subwords.target_ids([text])[0], self._runtime.subwords.special.end]
 
     def fault(self, source: str, target: str) -> str | None:
         """Why the bundle cannot take the pair; None when it can."""
-        sources, targets = len(self.ids(source)), len(self.ids(target))
+        sources, targets = len(self.source_ids(source)), len(self.target_ids(target))
         longest = self._runtime.limits["max_source_tokens"], self._runtime.limits["max_target_tokens"]
         if min(sources, targets) < 2:
             return "without a text on both sides"
@@ -192,19 +123,25 @@ class ForcedBundle:
 
     def attention(self, pairs: Sequence[tuple[str, str]]) -> list[Attended]:
         """One forced pass over a batch of (source, target)."""
-        sources, targets = [self.ids(s) for s, _ in pairs], [self.ids(t) for _, t in pairs]
-        steps = self._runtime.run(sources, 1, targets)
+        sources, targets = [self.source_ids(s) for s, _ in pairs], [self.target_ids(t) for _, t in pairs]
+        followed = self._runtime.best(sources, self._runtime.run(sources, 1, targets), targets)
         found = []
         for row, (source, target) in enumerate(pairs):
-            length, columns = len(targets[row]), len(sources[row])  # T + 1, S + 1
-            if steps.tokens[:length, row, 0].tolist() != targets[row]:
+            if followed[row].ids != targets[row]:
                 raise ValueError("the bundle did not follow the target it was given: its graph breaks the contract")
-            weights: Weights = steps.attention[:length, row, 0, :columns].numpy()
-            found.append(Attended(weights, self._words(source), self._words(target)))
+            attention = followed[row].attention
+            if attention is None:
+                raise ValueError("the bundle publishes no attention: it has no links to score")
+            weights = attention.numpy()  # [T + 1, S + 1]
+            found.append(Attended(weights, self._source_words(source), self._target_words(target)))
         return found
 
-    def _words(self, text: str) -> list[int]:
-        return word_indexes(text, source_spans(self._runtime.tokenizer, text))
+    def _source_words(self, text: str) -> list[int]:
+        return word_indexes(text, source_spans(self._runtime.subwords, text))
+
+    def _target_words(self, text: str) -> list[int]:
+        offsets = self._runtime.subwords.target.encode(text, add_special_tokens=False).offsets
+        return word_indexes(text, [Span(*o) for o in offsets])
 
 
 def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[list[GoldPair], dict[str, int]]:
@@ -226,7 +163,9 @@ def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[l
 def _attended(pairs: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> Iterator[tuple[GoldPair, list[Attended]]]:
     """Each pair with its attention in every direction; like lengths share a batch, so the pairs' order is lost."""
     progress = Progress(len(pairs))
-    for rows in batches([max(len(models[0].ids(pair.source)), len(models[0].ids(pair.target))) for pair in pairs]):
+    for rows in batches(
+        [max(len(models[0].source_ids(pair.source)), len(models[0].target_ids(pair.target))) for pair in pairs]
+    ):
         batch = [pairs[row] for row in rows]
         directions = [[(pair.source, pair.target) for pair in batch], [(pair.target, pair.source) for pair in batch]]
         found = [model.attention(texts) for model, texts in zip(models, directions, strict=False)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from model_export.systems import SYSTEMS
+
 _NAMES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "ro": "Romanian"}
 
 
@@ -20,12 +22,18 @@ def write(manifest: dict[str, Any]) -> str:
 
 
 def _head(manifest: dict[str, Any], source: str, target: str) -> str:
+    entry, published = SYSTEMS[manifest["model"]["system"]], manifest["attention"]
+    attention = "It has no attention, so translations come without alignments."
+    if published["published"]:
+        rows = "of the step that reads a token" if published["shift"] else "of the step that chooses a token"
+        attention = f"The attention published with each token is the decoder's own, {rows}"
+        heads = ", ".join(map(str, published["heads"]))
+        several = manifest["architecture"] in ("S11", "S12")
+        attention += f" (layer {published['layer']}, heads {heads}; both count from 0)." if several else "."
     return f"""# {manifest["name"]} {manifest["version"]}: {source} to {target}
 
-{manifest["architecture_name"]} (system {manifest["architecture"]}): a bidirectional GRU reads, a GRU with additive
-attention writes (Bahdanau, Cho, Bengio 2015). {manifest["vocabulary"]["target_size"]:,} subwords with byte fallback,
-shared by both languages. The attention published with each translation is the decoder's own, the one that chose the
-words."""
+{manifest["architecture_name"]} (system {manifest["architecture"]}): {entry.summary} ({entry.paper}).
+{manifest["model"]["parameters"]:,} parameters, {manifest["vocabulary"]["target_size"]:,} subwords. {attention}"""
 
 
 def _scores(scores: dict[str, dict[str, float]]) -> str:
@@ -56,6 +64,8 @@ rely on it where a mistranslation does harm. Its attention is a soft alignment, 
 
 
 def _data(training: dict[str, Any]) -> str:
+    if "source" in training:
+        return f"## Training data\n{training['source']}: see its own model card for data and licence."
     rows = "\n".join(f"| `{f['file']}` | {f['lines']:,} | {f['licence']} |" for f in training["data"])
     attribution = "\n".join(f"- {sentence}" for sentence in training["attribution"])
     return f"""## Training data
@@ -70,7 +80,15 @@ Keep these acknowledgements with the weights:
 
 def _making(manifest: dict[str, Any]) -> str:
     training, pair = manifest["training"], "-".join(manifest["languages"][side] for side in ("source", "target"))
-    config = f"model-export/configs/{pair}.rnnsearch.toml"
+    if "source" in training:
+        return "## How it was made\nWith `bin/model-export import-marian` from the checkpoint named above."
+    config = f"model-export/configs/{pair}.{manifest['model']['system'].replace('marian', 'transformer')}.toml"
+    verify = "bin/model-export verify BUNDLE --checkpoint RUN"
+    export = f"bin/model-export export --config {config} --checkpoint RUN --out BUNDLE"
+    if manifest["model"]["system"] == "marian":
+        export = f"bin/model-export save-marian --config {config} --checkpoint RUN --out CHECKPOINT\n"
+        export += f"bin/model-export import-marian CHECKPOINT --from {pair[:2]} --to {pair[3:]} --out BUNDLE --float16"
+        verify = "bin/model-export verify BUNDLE"
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {training["hours"]} hours,
 seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
@@ -79,7 +97,7 @@ of each file one pass takes.
 
 ```
 bin/model-export train  --config {config} --data DATA --out RUN
-bin/model-export export --config {config} --checkpoint RUN --out BUNDLE
-bin/model-export verify BUNDLE --checkpoint RUN
+{export}
+{verify}
 bin/model-export score  BUNDLE FILE --record NAME
 ```"""

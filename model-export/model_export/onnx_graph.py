@@ -6,9 +6,9 @@ The graph contract (the same for every architecture):
 
 `encode` and `step` are PyTorch's own, put in place by `traced`; the search around them is written here. What differs
 from `search.py`, with the same result:
-  * each beam is first cut to its 2K best words (no more of one beam can be among the 2K best of all) and as many more as
-    there are suppressed words, which are taken out after that cut, as other words are where a position is forced: so
-    only logits and log-softmax have K * V entries;
+  * each beam is first cut to its 2K best words (no more of one beam can be among the 2K best of all) and as many more
+    as there are suppressed words, which are taken out after that cut, as other words are where a position is forced:
+    so only logits and log-softmax have K * V entries;
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
@@ -237,7 +237,9 @@ class _Search:
         """Sets `memory` and gives the first state."""
         g, sizes = self.outer, self.sizes
         ids = torch.ones(sizes.B, sizes.S, dtype=torch.long)
-        names = g.insert(trace(_Encode(self.system), (ids, ids.clone()), sizes), ["source_ids", "source_mask"], "encode")
+        names = g.insert(
+            trace(_Encode(self.system), (ids, ids.clone()), sizes), ["source_ids", "source_mask"], "encode"
+        )
         with torch.no_grad():
             memory, first = self.system.encode(ids, ids > 0)
         self.memory = names[: len(memory)]
@@ -271,17 +273,17 @@ class _Search:
         read = g("Concat", later, g("Slice", beams, last, end, g.ints(0)), axis=0)
         g.nodes.append(helper.make_node("Concat", [read, pool], ["attention"], name="attention", axis=2))
 
-    def _body(
-        self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]
-    ) -> onnx.GraphProto:
-        """One step of all beams of the sentences that are `going`; carried values have the suffix `_in`, then `_out`."""
+    def _body(self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]) -> onnx.GraphProto:
+        """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
         n = g("Shape", "going_in")  # [1]
         # The model
         state = []
         for number in range(len(self.state_shapes)):
             rest = g("Shape", f"state_{number}_in", start=1)
-            state.append(g("Reshape", f"state_{number}_in", g("Concat", n, self.K, rest, axis=0), allowzero=1))  # [n, K, ...]
+            state.append(
+                g("Reshape", f"state_{number}_in", g("Concat", n, self.K, rest, axis=0), allowzero=1)
+            )  # [n, K, ...]
         previous = g("Reshape", "previous_in", g("Concat", n, self.K, axis=0))  # [n, K]
         memory = [g("Gather", part, "going_in", axis=0) for part in [*self.memory, self.mask]]
         inputs = dict(zip(self.step.inputs, [*memory, *state, previous, "t"], strict=True))
@@ -289,15 +291,15 @@ class _Search:
         rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
 
         # The 2K best continuations
-        log_probs, words = self._candidates(g, logits)  # [n, K, C] each
+        steps = g("Add", "t", o.number(1))
+        at_limit = g("GreaterOrEqual", steps, g("Gather", self.limit, "going_in", axis=0))  # [n, 1]
+        log_probs, words = self._candidates(g, logits, at_limit)  # [n, K, C] each
         before = g("Unsqueeze", g("Gather", "scores_in", "going_in", axis=0), o.ints(2))  # [n, K, 1]
         totals = g("Reshape", g("Add", before, log_probs), self.as_choices)  # [n, K * C]
         best, chosen = g.many("TopK", totals, self.K2, count=2, axis=1)  # [n, 2K]
         parent = g("Div", chosen, self.candidates)  # [n, 2K]
         token = g("GatherElements", g("Reshape", words, self.as_choices), chosen, axis=1)
         log_prob = g("GatherElements", g("Reshape", log_probs, self.as_choices), chosen, axis=1)
-        steps = g("Add", "t", o.number(1))
-        at_limit = g("GreaterOrEqual", steps, g("Gather", self.limit, "going_in", axis=0))  # [n, 1]
         alive = g("Greater", best, o.number(DEAD))
         ends = g("And", g("Or", g("Equal", token, o.number(self.rules.end)), at_limit), alive)  # [n, 2K]
 
@@ -369,7 +371,7 @@ class _Search:
             going_on[f"state_{number}"] = g("Gather", g("Reshape", part, flat), flat_rows, axis=0)  # [m * K, ...]
 
         shapes: dict[str, list[str | int | None]] = {"going": [None], "previous": [None]}
-        shapes |= dict.fromkeys(("scores", "pool", "pool_scores"), ["B", "K"])
+        shapes |= {name: ["B", "K"] for name in ("scores", "pool", "pool_scores")}
         for number, size in enumerate(self.state_shapes):
             shapes[f"state_{number}"] = [None, *(None if s in (self.sizes.S, self.sizes.t) else s for s in size)]
         given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
@@ -390,7 +392,7 @@ class _Search:
         """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
         return g("ScatterND", otherwise, g("Unsqueeze", "going_in", self.outer.ints(1)), value)
 
-    def _candidates(self, g: Graph, logits: str) -> tuple[str, str]:
+    def _candidates(self, g: Graph, logits: str, at_limit: str) -> tuple[str, str]:
         """Each beam's C best words and their log-probabilities [n, K, C]; one live candidate where forced."""
         o, dead = self.outer, self.outer.number(DEAD)
         every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
@@ -404,14 +406,10 @@ class _Search:
         is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1, 1]
         column = g("Expand", g("Max", forced, o.number(0)), g("Concat", o.ints(1), self.K, o.ints(1), axis=0))
         forced_log_prob = g("GatherElements", every, column, axis=2)  # [n, K, 1]
+        if self.rules.end_at_limit:
+            last_step = g("And", g("Unsqueeze", at_limit, o.ints(2)), g("Not", is_forced))  # [n, 1, 1]
+            forced_log_prob = g("Where", last_step, o.number(0.0), forced_log_prob)
+            forced = g("Where", last_step, o.number(self.rules.end), forced)
+            is_forced = g("Or", is_forced, last_step)
         only = g("Where", self.first_candidate, forced_log_prob, dead)  # [n, K, C]
         return g("Where", is_forced, only, log_probs), g("Where", is_forced, forced, words)
-
-
-def metadata(format_version: int, vocabulary_sha256: str, architecture: str) -> dict[str, str]:
-    """What the graph repeats of its bundle's manifest."""
-    return {
-        "dragoman.format_version": str(format_version),
-        "dragoman.vocabulary_sha256": vocabulary_sha256,
-        "dragoman.architecture": architecture,
-    }

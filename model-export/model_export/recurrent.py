@@ -20,8 +20,8 @@ class BidirectionalGRU(nn.GRU):
         if torch.onnx.is_in_onnx_export():
             return self._as_onnx(x, mask)
         packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states, last = super().forward(packed)
-        states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])
+        packed_states, last = super().forward(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(packed_states, batch_first=True, total_length=x.shape[1])
         return states, last
 
     def _as_onnx(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

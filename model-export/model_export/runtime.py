@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 import torch
-from tokenizers import Tokenizer
 
-from model_export.alignment import links, pharaoh
-from model_export.data import pad
-from model_export.search import Hypothesis, Steps, best, limits
-from model_export.vocabulary import END, PAD, decode
+from model_export.alignment import choice_of, links, pharaoh
+from model_export.data import mask_of, pad
+from model_export.search import Hypothesis, SearchRules, Steps, beam_search, best
+from model_export.system import System
+from model_export.vocabulary import SpecialIds, Subwords
 
 
 class Translated(NamedTuple):
@@ -35,12 +35,7 @@ class BundleRuntime:
     """Opens the graph when it is made; one thread, so that figures do not depend on the machine's load."""
 
     def __init__(self, folder: Path, beam_size: int | None = None) -> None:
-        manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.limits = manifest["limits"]
-        decoding = manifest["decoding"]
-        self.beam_size: int = decoding["beam_size"] if beam_size is None else beam_size
-        self.length_penalty: float = decoding["length_penalty"]
+        self._read(folder, beam_size)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -48,39 +43,66 @@ class BundleRuntime:
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
 
+    def _read(self, folder: Path, beam_size: int | None) -> None:
+        manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        sizes = manifest["vocabulary"]
+        special = SpecialIds(**manifest["special_ids"])
+        self.subwords = Subwords.read(folder, special, (sizes["source_size"], sizes["target_size"]))
+        self.limits, decoding = manifest["limits"], manifest["decoding"]
+        self.rules = rules_of(manifest)
+        self.choice = choice_of(manifest)
+        self.publishes: bool = manifest["attention"]["published"]
+        self.beam_size: int = decoding["beam_size"] if beam_size is None else beam_size
+        self.length_penalty: float = decoding["length_penalty"]
+
     def source_ids(self, text: str) -> list[int]:
         """Ids of a source sentence, cut to the longest the bundle takes, the end token last."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return [*ids[: self.limits["max_source_tokens"] - 1], END]
+        [ids] = self.subwords.source_ids([text])
+        return [*ids[: self.limits["max_source_tokens"] - 1], self.subwords.special.end]
 
-    def run(self, sources: Sequence[Sequence[int]], beam_size: int, prefix: Sequence[Sequence[int]] = ()) -> Steps:
+    def run(
+        self,
+        sources: Sequence[Sequence[int]],
+        beam_size: int,
+        prefix: Sequence[Sequence[int]] = (),
+        max_target_length: int | None = None,
+    ) -> Steps:
         """One run of the graph; `prefix` rows are filled up with -1 (free)."""
-        source = pad(sources).numpy()  # [B, S]
-        longest = max(map(len, prefix), default=0)
-        forced = np.full((len(sources), longest), -1, dtype=np.int64)  # [B, P]
-        for row, ids in zip(forced, prefix, strict=False):
-            row[: len(ids)] = ids
+        source = pad(sources, self.subwords.special.pad).numpy()  # [B, S]
+        forced = pad(prefix, -1).numpy() if prefix else np.zeros((len(sources), 0), dtype=np.int64)  # [B, P]
+        names = ["tokens", "parents", "log_probs", *(["attention"] if self.publishes else []), "scores"]
         outputs = self._session.run(
-            ["tokens", "parents", "log_probs", "attention", "scores"],
+            names,
             {
                 "source_ids": source,
-                "source_mask": (source != PAD).astype(np.int64),
+                "source_mask": mask_of(sources).numpy().astype(np.int64),
                 "target_prefix": forced,
-                "max_target_length": np.array(self.limits["max_target_tokens"]),
+                "max_target_length": np.array(max_target_length or self.limits["max_target_tokens"]),
                 "beam_size": np.array(beam_size),
             },
         )
-        return Steps(*(torch.from_numpy(output) for output in outputs))
+        found = {name: torch.from_numpy(output) for name, output in zip(names, outputs, strict=True)}
+        return Steps(*(found.get(name) for name in Steps._fields))  # type: ignore[arg-type]
 
     def best(
-        self, sources: Sequence[Sequence[int]], steps: Steps, length_penalty: float | None = None
+        self,
+        sources: Sequence[Sequence[int]],
+        steps: Steps,
+        prefix: Sequence[Sequence[int]] = (),
+        length_penalty: float | None = None,
+        max_target_length: int | None = None,
     ) -> list[Hypothesis]:
         """The chosen hypothesis of each sentence; attention keeps the sentence's own columns."""
         penalty = self.length_penalty if length_penalty is None else length_penalty
-        mask = pad(sources) != PAD
-        limit = limits(mask, torch.zeros(len(sources), 0), self.limits["max_target_tokens"])
-        found = [best(steps, row, int(limit[row]), penalty) for row in range(len(sources))]
-        return [h._replace(attention=h.attention[:, : len(s)]) for h, s in zip(found, sources, strict=True)]
+        end = self.subwords.special.end
+        forced = pad(prefix, -1) if prefix else torch.zeros(len(sources), 0)
+        longest = max_target_length or self.limits["max_target_tokens"]
+        limit = self.rules.limits(mask_of(sources), forced, longest)
+        found = [best(steps, row, int(limit[row]), penalty, end) for row in range(len(sources))]
+        return [
+            h if h.attention is None else h._replace(attention=h.attention[:, : len(s)])
+            for h, s in zip(found, sources, strict=True)
+        ]
 
     def translate(self, texts: Sequence[str]) -> list[Translated]:
         """Translations of one batch."""
@@ -89,9 +111,54 @@ class BundleRuntime:
         return [
             Translated(
                 text,
-                decode(self.tokenizer, h.ids),
+                self.subwords.decode(h.ids),
                 h,
-                pharaoh(links(self.tokenizer, text, h.ids, h.attention.numpy())),
+                "" if h.attention is None else pharaoh(self.links(text, h)),
             )
             for text, h in zip(texts, found, strict=True)
         ]
+
+    def links(self, source: str, hypothesis: Hypothesis) -> list[tuple[int, int]]:
+        """(source word, target word) of a translation, as the bundle's choice has it."""
+        assert hypothesis.attention is not None
+        return links(self.subwords, source, hypothesis.ids, hypothesis.attention.numpy(), self.choice)
+
+
+class Reference(BundleRuntime):
+    """The same bundle with PyTorch's search in the graph's place."""
+
+    def __init__(self, folder: Path, system: System) -> None:
+        self._read(folder, None)
+        self._system = system.eval()
+
+    def run(
+        self,
+        sources: Sequence[Sequence[int]],
+        beam_size: int,
+        prefix: Sequence[Sequence[int]] = (),
+        max_target_length: int | None = None,
+    ) -> Steps:
+        return beam_search(
+            self._system,
+            pad(sources, self.subwords.special.pad),
+            mask_of(sources),
+            beam_size,
+            max_target_length or self.limits["max_target_tokens"],
+            self.rules,
+            pad(prefix, -1) if prefix else None,
+        )
+
+
+def rules_of(manifest: dict[str, Any]) -> SearchRules:
+    """The rules a bundle's graph searches by."""
+    return SearchRules(
+        start=manifest["special_ids"]["start"],
+        end=manifest["special_ids"]["end"],
+        limit_ratio=manifest["limits"]["target_ratio"],
+        limit_offset=manifest["limits"]["target_offset"],
+        length_penalty=manifest["decoding"]["length_penalty"],
+        early_stopping=manifest["decoding"].get("early_stopping", False),
+        suppressed=tuple(manifest["decoding"].get("suppressed", ())),
+        end_at_limit=manifest["decoding"].get("end_at_limit", False),
+        shift=manifest["attention"].get("shift", 0),
+    )

@@ -12,7 +12,6 @@ import sacrebleu
 
 from model_export.data import read_pairs
 from model_export.runtime import BundleRuntime
-from model_export.vocabulary import decode
 
 BATCH_ROWS, BATCH_TOKENS = 64, 2048
 PROGRESS_SECONDS = 2.0
@@ -70,8 +69,8 @@ def _translations(runtime: BundleRuntime, texts: Sequence[str], penalties: Seque
         batch = [sources[row] for row in rows]
         steps = runtime.run(batch, runtime.beam_size)
         for translations, penalty in zip(found, penalties, strict=True):
-            for row, hypothesis in zip(rows, runtime.best(batch, steps, penalty), strict=True):
-                translations[row] = decode(runtime.tokenizer, hypothesis.ids)
+            for row, hypothesis in zip(rows, runtime.best(batch, steps, length_penalty=penalty), strict=True):
+                translations[row] = runtime.subwords.decode(hypothesis.ids)
         progress.add(len(rows))
     progress.end()
     return found

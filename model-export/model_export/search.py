@@ -2,12 +2,13 @@
 
 The algorithm is `generate(num_beams=K)` of the transformers library (as of 5.23), so that an imported checkpoint
 translates as it does there; none of its code is used. Its rules, the same in the graph:
-  * K beams run. Each step takes the 2K best continuations of a sentence. Those that end (the end token, or the last step
-    allowed) and are among the first K go to a pool of finished hypotheses; the K best others run on.
+  * K beams run. Each step takes the 2K best continuations of a sentence. Those that end (the end token, or the last
+    step allowed) and are among the first K go to a pool of finished hypotheses; the K best others run on.
   * The pool keeps the K best by summed log-probability / length ** length_penalty, the end token counted.
   * A sentence stops when the pool is full and its worst is no worse than the best beam would be if it ended now; with
     `early_stopping`, or one beam, as soon as the pool is full; and when nothing runs any more.
   * A suppressed word is never chosen; the probabilities of the others stay as they are.
+  * With `end_at_limit` the last step allowed, where it is not forced, has one continuation, the end token at +0.
   * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability.
   * A sentence may take max(forced positions, min(max_target_length, ratio * source tokens + offset)) steps.
     Nothing depends on the batch's other rows.
@@ -43,6 +44,7 @@ class SearchRules:
     length_penalty: float = 1.0
     early_stopping: bool = False
     suppressed: tuple[int, ...] = ()
+    end_at_limit: bool = False
     shift: int = 0
 
     def limits(self, mask: Tensor, prefix: Tensor, max_target_length: int) -> Tensor:
@@ -97,11 +99,15 @@ def beam_search(
     going = torch.ones(B, dtype=torch.bool, device=device)
     even = (mask / mask.sum(1, keepdim=True))[:, None]  # [B, 1, S]
     own = torch.arange(K, device=device).expand(B, K)
-    tokens, parents, log_probs, chosen_rows, input_rows = [], [], [], [], []
+    tokens: list[Tensor] = []
+    parents: list[Tensor] = []
+    log_probs: list[Tensor] = []
+    chosen_rows: list[Tensor] = []
+    input_rows: list[Tensor] = []
     while bool(going.any()):
         t = len(tokens)
         logits, rows, state = model.step(memory, mask, state, previous, torch.tensor(t, device=device))
-        every = _log_probs(logits.float(), t, prefix, rules)  # [B, K, V]
+        every = _log_probs(logits.float(), t, prefix, limit, rules)  # [B, K, V]
         V = every.shape[2]
         best, flat = (scores[:, :, None] + every).flatten(1).topk(2 * K, dim=1)  # [B, 2K]
         parent, token = flat // V, flat % V
@@ -157,7 +163,7 @@ def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return found[:, :count], where[:, :count]
 
 
-def _log_probs(logits: Tensor, t: int, prefix: Tensor, rules: SearchRules) -> Tensor:
+def _log_probs(logits: Tensor, t: int, prefix: Tensor, limit: Tensor, rules: SearchRules) -> Tensor:
     """[B, K, V] of `logits`, -inf where suppressed or not the forced token."""
     log_probs = torch.log_softmax(logits, dim=-1)
     V = log_probs.shape[2]
@@ -168,11 +174,16 @@ def _log_probs(logits: Tensor, t: int, prefix: Tensor, rules: SearchRules) -> Te
         free = forced < 0
         log_probs = log_probs.masked_fill((~free & (words != forced))[:, None], DEAD)
     suppressed = torch.isin(words, torch.tensor(rules.suppressed, dtype=torch.long, device=words.device))  # [V]
-    return log_probs.masked_fill((free & suppressed)[:, None], DEAD)
+    log_probs = log_probs.masked_fill((free & suppressed)[:, None], DEAD)
+    if not rules.end_at_limit:
+        return log_probs
+    last = free[:, :, None] & (t + 1 >= limit)[:, None, None]  # [B, 1, 1]
+    only_end = torch.where(words == rules.end, 0.0, DEAD)  # [V]
+    return torch.where(last, only_end, log_probs)
 
 
 def _published(chosen: Tensor, inputs: Tensor, shift: int) -> Tensor:
-    """Attention [T, B, 2K, S]: `chosen` [T, B, 2K, S] are the rows that chose, `inputs` [T, B, K, S] each beam's own."""
+    """Attention [T, B, 2K, S] of the rows that chose, the same shape, and of each beam's own `inputs` [T, B, K, S]."""
     if shift == 0:
         return chosen
     K = inputs.shape[2]

@@ -6,6 +6,8 @@ Letters in the shape comments of all architectures:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ class System(nn.Module):
     """
 
     publishes = True
+    sizes: Any  # the dimensions: a frozen dataclass whose first field is `vocabulary`
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         """Memory that stays the same from step to step, and the first state; each tensor [B, ...].

@@ -1,7 +1,8 @@
-"""Training: seeded, resumable, keeps the best weights by BLEU.
+"""Training of any system: seeded, resumable, keeps the best weights by BLEU.
 
-The folder given holds everything: `tokenizer.json`, `last.pt` (all that resuming needs), `best.pt` (averaged weights of
-the best validation), `log.jsonl` (one line for each validation).
+The folder given holds everything: `tokenizer.json` (and what it was made of), `last.pt` (all that resuming needs),
+`best.pt` (averaged weights of the best validation), `log.jsonl` (one line for each validation), and `links.npz` where
+attention is taught (`guide.py` makes it).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,68 +20,134 @@ from typing import Any
 import sacrebleu
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
+from torch import Tensor
 
-from model_export.config import Config, DataFile
-from model_export.data import Batch, Corpus, batches, make_batch, read_pairs
-from model_export.rnnsearch import RNNsearch
-from model_export.search import beam_search, best, limits
-from model_export.vocabulary import PAD, decode, learn
+from model_export import sentencepiece_model
+from model_export.config import Config, DataFile, Training
+from model_export.data import IGNORED, Batch, Corpus, batches, make_batch, read_pairs
+from model_export.guide import Links, guide_loss, read_links
+from model_export.search import SearchRules, beam_search, best
+from model_export.system import System
+from model_export.systems import SYSTEMS
+from model_export.transformer import Transformer
+from model_export.vocabulary import SOURCE_FILE, SpecialIds, Subwords, learn
 
-
-def learn_vocabulary(config: Config, data: Path, path: Path) -> Tokenizer:
-    """The tokenizer at `path`, learned from the training files when it is not there yet."""
-    if not path.exists():
-        texts = (
-            text
-            for file in config.train
-            for pair in read_pairs(data / file.file, count=config.vocabulary.lines, swap=config.swap)
-            for text in pair
-        )
-        learn(texts, config.vocabulary.size).save(str(path))
-    return Tokenizer.from_file(str(path))
+VOCABULARY_FILES = ("tokenizer.json", "source.spm", "target.spm", "vocab.json")
 
 
-def stream(config: Config, data: Path, tokenizer: Tokenizer, step: int) -> Iterator[Batch]:
+def make_system(config: Config) -> System:
+    return SYSTEMS[config.system].make(config.sizes)
+
+
+def subwords_of(config: Config, folder: Path) -> Subwords:
+    """The vocabulary that training wrote to `folder`."""
+    special = SpecialIds()
+    if config.vocabulary.kind == "sentencepiece":
+        special = sentencepiece_model.special_ids(sentencepiece_model.read_words(folder / "vocab.json"))
+    return Subwords.read(folder, special)
+
+
+def learn_vocabulary(config: Config, data: Path, folder: Path) -> Subwords:
+    """The vocabulary in `folder`, learned from the training files (or taken over) when it is not there yet."""
+    if (folder / SOURCE_FILE).exists():
+        return subwords_of(config, folder)
+    if config.vocabulary.run:
+        for name in VOCABULARY_FILES:
+            if (folder.parent / config.vocabulary.run / name).exists():
+                shutil.copyfile(folder.parent / config.vocabulary.run / name, folder / name)
+        return subwords_of(config, folder)
+    texts = (
+        text
+        for file in config.train
+        for pair in read_pairs(data / file.file, count=config.vocabulary.lines)
+        for text in pair
+    )
+    if config.vocabulary.kind == "bpe":
+        learn(texts, config.vocabulary.size).save(str(folder / SOURCE_FILE))
+    else:
+        sentencepiece_model.learn(texts, config.vocabulary.size, folder)
+        words = sentencepiece_model.read_words(folder / "vocab.json")
+        sentencepiece_model.to_tokenizer(folder / "source.spm", words).save(str(folder / SOURCE_FILE))
+    return subwords_of(config, folder)
+
+
+def stream(config: Config, data: Path, subwords: Subwords, step: int, links: Links | None = None) -> Iterator[Batch]:
     """Batches for ever, from update `step` on; the same for the same seed however often training was resumed."""
     settings = config.training
-    whole = [_corpus(config, data, tokenizer, f, 0) for f in config.train if f.lines is None]
+    whole = [_corpus(config, data, subwords, f, 0, links) for f in config.train if f.lines is None]
     number, seen = 0, 0
     while True:
-        parts = [_corpus(config, data, tokenizer, f, number) for f in config.train if f.lines is not None]
+        parts = [_corpus(config, data, subwords, f, number, links) for f in config.train if f.lines is not None]
         if not any(map(len, [*whole, *parts])):
             raise ValueError(f"no training pair has fewer than {settings.longest} subwords on both sides")
-        for batch in batches([*whole, *parts], settings.batch_tokens, settings.seed + number):
+        for batch in batches([*whole, *parts], settings.batch_tokens, settings.seed + number, subwords.special):
             if seen >= step:
                 yield batch
             seen += 1
         number += 1
 
 
-def _corpus(config: Config, data: Path, tokenizer: Tokenizer, file: DataFile, number: int) -> Corpus:
+def _corpus(
+    config: Config, data: Path, subwords: Subwords, file: DataFile, number: int, links: Links | None = None
+) -> Corpus:
     """The pairs of `file` for pass `number`: all of them, or its next `lines`, from the start again after the end."""
-    path, first = data / file.file, number * (file.lines or 0)
-    pairs = read_pairs(path, first, file.lines, config.swap)
+    path, first = data / file.file, file.first + number * (file.lines or 0)
+    pairs = read_pairs(path, first, file.lines, file.swap)
     if first and not pairs:
-        pairs = read_pairs(path, first % len(read_pairs(path)), file.lines, config.swap)
-    return Corpus(tokenizer, pairs, config.training.longest)
+        first %= len(read_pairs(path))
+        pairs = read_pairs(path, first, file.lines, file.swap)
+    taught = None if links is None else links.of(file.file, first, len(pairs), file.swap)
+    return Corpus(subwords, pairs, config.training.longest, taught, config.training.both_directions)
 
 
-def translate(model: RNNsearch, tokenizer: Tokenizer, texts: list[str], beam_size: int = 1) -> list[str]:
+def translate(model: System, subwords: Subwords, texts: list[str], beam_size: int = 1) -> list[str]:
     """Translations of `texts`, batched by length; for validation while training."""
     device = next(model.parameters()).device
-    encoded = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    special = subwords.special
+    rules = SearchRules(special.start, special.end, suppressed=(special.pad,))
+    encoded = subwords.source_ids(texts)
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
     results = [""] * len(texts)
     for start in range(0, len(order), 64):
         chosen = order[start : start + 64]
-        batch = make_batch([encoded[i] for i in chosen], [[]] * len(chosen))
+        batch = make_batch([encoded[i] for i in chosen], [[]] * len(chosen), special)
         source, mask = batch.source.to(device), batch.mask.to(device)
-        steps = beam_search(model, source, mask, beam_size, 120)
-        limit = limits(mask, torch.zeros(len(chosen), 0, device=device), 120)
+        steps = beam_search(model, source, mask, beam_size, 120, rules)
+        limit = rules.limits(mask, torch.zeros(len(chosen), 0, device=device), 120)
         for row, i in enumerate(chosen):
-            results[i] = decode(tokenizer, best(steps, row, int(limit[row]), 1.0).ids)
+            results[i] = subwords.decode(best(steps, row, int(limit[row]), 1.0, special.end).ids)
     return results
+
+
+class Optimizers:
+    """Adam for everything; or Muon (Jordan 2024) for the matrices between layers and Adam for the rest."""
+
+    def __init__(self, model: System, settings: Training) -> None:
+        matrices, rest = [], list(model.parameters())
+        if settings.optimizer == "muon":
+            inner = {n: p for n, p in model.named_parameters() if p.dim() == 2 and "embedding" not in n}
+            matrices = list(inner.values())
+            rest = [p for n, p in model.named_parameters() if n not in inner]
+        self._all: list[tuple[torch.optim.Optimizer, float]] = [
+            (torch.optim.Adam(rest, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True), settings.learning_rate)
+        ]
+        if matrices:
+            rate = settings.matrix_rate
+            self._all.append((torch.optim.Muon(matrices, lr=rate, momentum=0.95, weight_decay=0.0), rate))
+
+    def step(self, factor: float) -> None:
+        for optimizer, rate in self._all:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def state(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer, _ in self._all]
+
+    def load(self, states: list[dict[str, Any]]) -> None:
+        for (optimizer, _), state in zip(self._all, states, strict=True):
+            optimizer.load_state_dict(state)
 
 
 def train(config: Config, data: Path, folder: Path, steps: int | None = None) -> None:
@@ -88,21 +156,28 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = learn_vocabulary(config, data, folder / "tokenizer.json")
-    if tokenizer.get_vocab_size() != config.sizes.vocabulary:
+    subwords = learn_vocabulary(config, data, folder)
+    if subwords.sizes[1] != config.sizes.vocabulary:
         raise ValueError(
-            f"vocabulary.size should be {folder / 'tokenizer.json'}'s {tokenizer.get_vocab_size()}: "
+            f"vocabulary.size should be {folder / SOURCE_FILE}'s {subwords.sizes[1]}: "
             f"was {config.sizes.vocabulary} (with little text fewer subwords are found than asked for)"
         )
-    model = RNNsearch(config.sizes).to(device)
+    model = make_system(config).to(device)
+    if settings.guide and not isinstance(model, Transformer):
+        raise ValueError(f"training.guide teaches a transformer's attention: {config.system} is none")
+    links = read_links(folder / "links.npz") if settings.guide else None
+    if config.vocabulary.run and not (folder / "last.pt").exists():
+        before = folder.parent / config.vocabulary.run / "last.pt"
+        model.load_state_dict(torch.load(before, map_location=device, weights_only=True)["model"])
+        print(f"weights begin as {before}'s", flush=True)
     averaged = copy.deepcopy(model).eval()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizers = Optimizers(model, settings)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0, "best": -1.0}
     if (folder / "last.pt").exists():
         saved = torch.load(folder / "last.pt", map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
         averaged.load_state_dict(saved["averaged"])
-        optimizer.load_state_dict(saved["optimizer"])
+        optimizers.load(saved["optimizers"])
         torch.set_rng_state(saved["random"].cpu())
         if device.type == "cuda" and "cuda_random" in saved:
             torch.cuda.set_rng_state(saved["cuda_random"].cpu())
@@ -111,14 +186,14 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{config.name}: {parameters:,} parameters on {device}, {settings.steps} updates", flush=True)
 
-    held_out = [(f.name, read_pairs(data / f.file, count=settings.validate_lines)) for f in config.validate]
+    held_out = [
+        (f.name, read_pairs(data / f.file, count=settings.validate_lines, swap=f.swap)) for f in config.validate
+    ]
     began, tokens, losses, since = time.monotonic(), 0, 0.0, 0
-    for batch in stream(config, data, tokenizer, state["step"]):
+    for batch in stream(config, data, subwords, state["step"], links):
         if state["step"] >= settings.steps:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(state["step"])
-        loss = _update(model, optimizer, batch, settings.label_smoothing, settings.clip, device)
+        loss = _update(model, optimizers, batch, settings, settings.factor(state["step"]), device)
         decay = min(settings.average, (1 + state["step"]) / (10 + state["step"]))
         with torch.no_grad():
             for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
@@ -140,35 +215,38 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
             )
             began, tokens, losses, since = time.monotonic(), 0, 0.0, 0
         if validate:
-            _validate(averaged, tokenizer, held_out, state, folder)
-            _save(folder / "last.pt", model, averaged, optimizer, state)
+            _validate(averaged, subwords, held_out, state, folder)
+            _save(folder / "last.pt", model, averaged, optimizers, state)
             began = time.monotonic()
 
 
 def _update(
-    model: RNNsearch,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    smoothing: float,
-    clip: float,
-    device: torch.device,
+    model: System, optimizers: Optimizers, batch: Batch, settings: Training, factor: float, device: torch.device
 ) -> float:
+    """One update; gives the mean loss of a target token, without what attention is taught."""
+    source, mask, previous = batch.source.to(device), batch.mask.to(device), batch.previous.to(device)
+    taught: Tensor | float = 0.0
     with torch.autocast(device.type, torch.bfloat16):
-        logits, _ = model(batch.source.to(device), batch.mask.to(device), batch.previous.to(device))  # [B, T, V]
-        target = batch.target.to(device)
-        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD, label_smoothing=smoothing)
+        if settings.guide and isinstance(model, Transformer):
+            logits, weights = model.attentions(source, mask, previous)
+            taught = settings.guide * guide_loss(model.published(weights[model.sizes.published_layer]), batch.links)
+        else:
+            logits, _ = model(source, mask, previous)  # [B, T, V]
+        target = batch.target.to(device).flatten()
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), target, ignore_index=IGNORED, label_smoothing=settings.label_smoothing
+        )
     if not torch.isfinite(loss):
         raise RuntimeError("the loss is not finite: lower the learning rate and resume")
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    optimizer.zero_grad()
+    (loss + taught).backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizers.step(factor)
     return float(loss.detach())
 
 
 def _validate(
-    averaged: RNNsearch,
-    tokenizer: Tokenizer,
+    averaged: System,
+    subwords: Subwords,
     held_out: list[tuple[str, list[tuple[str, str]]]],
     state: dict[str, Any],
     folder: Path,
@@ -176,7 +254,7 @@ def _validate(
     scores = {}
     for name, pairs in held_out:
         with torch.autocast(next(averaged.parameters()).device.type, torch.bfloat16):
-            found = translate(averaged, tokenizer, [source for source, _ in pairs])
+            found = translate(averaged, subwords, [source for source, _ in pairs])
         scores[name] = round(sacrebleu.corpus_bleu(found, [[target for _, target in pairs]]).score, 2)
     print("validation, greedy: " + "  ".join(f"{n} BLEU {s}" for n, s in scores.items()), flush=True)
     print("  " + " | ".join(found[:3]), flush=True)
@@ -188,15 +266,13 @@ def _validate(
         _replace(folder / "best.pt", {"model": averaged.state_dict(), "state": dict(state), "scores": scores})
 
 
-def _save(
-    path: Path, model: RNNsearch, averaged: RNNsearch, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+def _save(path: Path, model: System, averaged: System, optimizers: Optimizers, state: dict[str, Any]) -> None:
     _replace(
         path,
         {
             "model": model.state_dict(),
             "averaged": averaged.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizers": optimizers.state(),
             "random": torch.get_rng_state(),
             **({"cuda_random": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}),
             "state": state,

@@ -15,6 +15,7 @@ Letters in the shape comments:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from model_export.system import System, Tensors
 
-ACTIVATIONS = {"swish": F.silu, "silu": F.silu, "relu": F.relu, "gelu": F.gelu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"swish": F.silu, "silu": F.silu, "relu": F.relu, "gelu": F.gelu}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Attention(nn.Module):
         self.output = nn.Linear(sizes.width, sizes.width)
 
     def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)  # [..., T, D] -> [..., H, T, C]
+        heads = x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)  # [..., T, H, C]
+        return heads.transpose(-3, -2)  # [..., H, T, C]
 
     def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [..., H, S, C] of x [..., S, D]."""
@@ -148,6 +150,11 @@ class Transformer(System):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    def decoder_layers(self) -> Iterator[DecoderLayer]:
+        for layer in self.decoder:
+            assert isinstance(layer, DecoderLayer)
+            yield layer
+
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Section 3.4: ids [..., T] with their positions [T, D] as [..., T, D]."""
         scale = math.sqrt(self.sizes.width) if self.sizes.scale_embedding else 1.0
@@ -165,7 +172,9 @@ class Transformer(System):
         x = self.embed(source_ids, self.positions[: source_ids.shape[1]])  # [B, S, D]
         for layer in self.encoder:
             x = layer(x, mask[:, None, None])
-        memory = [part for layer in self.decoder for part in layer.cross_attention.memory(x)]  # [B, H, S, C] each
+        memory = [
+            part for layer in self.decoder_layers() for part in layer.cross_attention.memory(x)
+        ]  # [B, H, S, C] each
         nothing = x.new_zeros(x.shape[0], self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
         return tuple(memory), (nothing,) * (2 * self.sizes.decoder_layers)
 
@@ -176,13 +185,13 @@ class Transformer(System):
         looked_at = mask[:, None, None]  # [B, 1, 1, S]
         grown: list[Tensor] = []
         rows = x
-        for number, layer in enumerate(self.decoder):
+        for number, layer in enumerate(self.decoder_layers()):
             own = x.unsqueeze(2)  # [B, K, 1, D]: a query of its own for each beam
             key, value = layer.self_attention.memory(own)  # [B, K, H, 1, C]
             keys = torch.cat([state[2 * number], key], dim=3)  # [B, K, H, t + 1, C]
             values = torch.cat([state[2 * number + 1], value], dim=3)
             x = layer.attend(own, keys, values, None).squeeze(2)  # [B, K, D]
-            x, weights = layer.look(x, *memory[2 * number : 2 * number + 2], looked_at)  # the beams as queries
+            x, weights = layer.look(x, memory[2 * number], memory[2 * number + 1], looked_at)  # the beams as queries
             if number == self.sizes.published_layer:
                 rows = self.published(weights)  # [B, K, S]
             grown += [keys, values]
@@ -194,9 +203,9 @@ class Transformer(System):
         T = previous.shape[1]
         past = torch.ones(T, T, dtype=torch.bool, device=previous.device).tril()  # [T, T]
         x, weights = self.embed(previous, self.positions[:T]), []  # [B, T, D]
-        for number, layer in enumerate(self.decoder):
+        for number, layer in enumerate(self.decoder_layers()):
             x = layer.attend(x, *layer.self_attention.memory(x), past)
-            x, of_layer = layer.look(x, *memory[2 * number : 2 * number + 2], mask[:, None, None])
+            x, of_layer = layer.look(x, memory[2 * number], memory[2 * number + 1], mask[:, None, None])
             weights.append(of_layer)
         return self.logits(x), weights
 

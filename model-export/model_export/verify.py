@@ -9,15 +9,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model_export.bundle import BundleError, best_weights, faults, golden_row, golden_sentences, read_golden, read_json
-from model_export.data import make_batch, pad
-from model_export.rnnsearch import RNNsearch, Sizes
-from model_export.runtime import BundleRuntime
-from model_export.search import Hypothesis, Steps, beam_search
-from model_export.vocabulary import PAD
+from model_export import marian
+from model_export.bundle import BundleError, best_weights, faults, golden_row, halved, read_golden, read_json
+from model_export.data import make_batch, mask_of
+from model_export.runtime import BundleRuntime, Reference
+from model_export.search import Hypothesis, Steps
+from model_export.system import System
+from model_export.systems import SYSTEMS
 
 TOLERANCE = 1e-4
 BEAMS = (1, 4)
+MOST_STEPS = 60  # longer sentences are not driven step by step: the runs grow with the square of their length
 
 
 class Check(NamedTuple):
@@ -36,10 +38,11 @@ class Check(NamedTuple):
         return "; ".join([f"{verdict} {self.name}: largest difference {self.difference:.1e}", *self.faults])
 
 
-def verify(folder: Path, checkpoint: Path | None = None, say: Callable[[str], None] = print) -> None:
+def verify(folder: Path, checkpoint: Path | System | None = None, say: Callable[[str], None] = print) -> None:
     """Checks the files, then the model; raises BundleError with everything that does not hold.
 
-    `checkpoint` is training's folder or its weights file; without it nothing is compared with PyTorch.
+    `checkpoint` is training's folder, its weights file, a MarianMT folder, or the system itself; without it the graph
+    is compared with PyTorch by the golden file alone, which PyTorch wrote.
     """
     found = faults(folder)
     if found:
@@ -54,39 +57,48 @@ def verify(folder: Path, checkpoint: Path | None = None, say: Callable[[str], No
         raise BundleError(f"{folder} does not keep the contract: " + "; ".join(failed))
 
 
-def checks(folder: Path, checkpoint: Path | None = None) -> Iterator[Check]:
+def checks(folder: Path, checkpoint: Path | System | None = None) -> Iterator[Check]:
     """All checks of the model, over the golden sentences."""
     runtime = BundleRuntime(folder)
-    sources = [runtime.source_ids(sentence) for sentence in golden_sentences()]
+    texts = [row[0] for row in read_golden(folder)]
+    if not texts:
+        yield Check("golden file reproduced (PyTorch wrote it)", 0.0, ["golden.tsv holds no sentence"])
+        return
+    sources = [runtime.source_ids(text) for text in texts]
     steps = runtime.run(sources, runtime.beam_size)
     found = runtime.best(sources, steps)
-    yield Check("no NaN", 0.0, [name for name, part in steps._asdict().items() if part.isnan().any()])
-    yield _rows(found)
+    parts = {name: part for name, part in steps._asdict().items() if part is not None}
+    yield Check("no NaN", 0.0, [name for name, part in parts.items() if part.isnan().any()])
+    if runtime.publishes:
+        yield _rows(found)
     yield _padding(runtime, sources, steps, found)
-    yield _teacher_forced(runtime, sources, found)
+    kept = [_chosen(runtime, source, h) for source, h in zip(sources, found, strict=True)]
+    yield _teacher_forced(runtime, sources, found, kept)
+    yield _step_driven(runtime, sources)
     yield _golden(folder, runtime)
     if checkpoint is not None:
-        model = reference(folder, checkpoint)
+        model = checkpoint if isinstance(checkpoint, System) else reference(folder, checkpoint)
         for beam_size in BEAMS:
-            yield _pytorch_search(runtime, model, sources, beam_size)
-        yield _pytorch_forward(model, sources, found)
+            yield _pytorch_search(runtime, Reference(folder, model), sources, beam_size)
+        yield _pytorch_forward(runtime, model, sources, found, kept)
 
 
-def reference(folder: Path, checkpoint: Path) -> RNNsearch:
-    """The PyTorch model with the weights as the bundle stores them, rounded to float16."""
+def reference(folder: Path, checkpoint: Path) -> System:
+    """The PyTorch model of `checkpoint`, a training folder's with its weights rounded as the bundle stores them."""
+    if (checkpoint / "config.json").is_file():
+        return marian.read(checkpoint).system
+    model = read_json(folder)["model"]
+    entry = SYSTEMS.get(model.get("system", ""))
+    if entry is None:
+        raise BundleError(f"model.system should be one of {', '.join(SYSTEMS)}: was {model.get('system')!r}")
+    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in model["sizes"].items()}
+    system = entry.make(entry.sizes(**sizes))
     weights = torch.load(best_weights(checkpoint), map_location="cpu", weights_only=True)["model"]
-    sizes = Sizes(
-        vocabulary=weights["decoder.output_bias"].shape[0],
-        embedding=weights["decoder.embedding.weight"].shape[1],
-        encoder=weights["encoder.gru.weight_hh_l0"].shape[1],
-        decoder=weights["decoder.from_state.weight"].shape[1],
-        attention=weights["decoder.attention.query.weight"].shape[0],
-    )
-    if sizes.vocabulary != read_json(folder)["vocabulary"]["target_size"]:
-        raise BundleError(f"{checkpoint} has {sizes.vocabulary} words, the bundle another number: not its weights")
-    model = RNNsearch(sizes)
-    model.load_state_dict({name: value.half().float() for name, value in weights.items()})
-    return model.eval()
+    try:
+        system.load_state_dict(weights)
+    except RuntimeError as fault:
+        raise BundleError(f"{checkpoint} does not hold the bundle's weights: {fault}") from fault
+    return halved(system)
 
 
 def _furthest(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
@@ -97,15 +109,16 @@ def _compare(name: str, found: Sequence[Hypothesis], expected: Sequence[Hypothes
     """Tokens equal; log-probabilities and attention no further apart than the difference given."""
     wrong = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a.ids != b.ids]
     pairs = [(a, b) for i, (a, b) in enumerate(zip(found, expected, strict=True)) if i not in wrong]
+    rows = [(a.attention, b.attention) for a, b in pairs]
     difference = max(
         _furthest([a.log_probs for a, _ in pairs], [b.log_probs for _, b in pairs]),
-        _furthest([a.attention for a, _ in pairs], [b.attention for _, b in pairs]),
+        _furthest([a for a, _ in rows if a is not None], [b for _, b in rows if b is not None]),
     )
     return Check(name, difference, [f"tokens differ in sentences {[i + 1 for i in wrong]}"] if wrong else [])
 
 
 def _rows(found: Sequence[Hypothesis]) -> Check:
-    sums = [h.attention.sum(dim=1) for h in found]
+    sums = [h.attention.sum(dim=1) for h in found if h.attention is not None]
     return Check("rows sum to 1", _furthest(sums, [torch.ones_like(s) for s in sums]), [])
 
 
@@ -113,14 +126,53 @@ def _padding(runtime: BundleRuntime, sources: list[list[int]], steps: Steps, fou
     """A sentence alone gives what it gives in the padded batch; on padding the batch's weights are exactly 0."""
     alone = [runtime.best([source], runtime.run([source], runtime.beam_size))[0] for source in sources]
     check = _compare("padded batch = single sentence", found, alone)
-    padding = (pad(sources) == PAD)[None, :, None, :]  # [1, B, 1, S]
-    return check if not bool((steps.attention * padding).any()) else Check(*check[:2], ["padding is not exactly 0"])
+    padding = ~mask_of(sources)[None, :, None, :]  # [1, B, 1, S]
+    if steps.attention is None or not bool((steps.attention * padding).any()):
+        return check
+    return Check(*check[:2], ["padding is not exactly 0"])
 
 
-def _teacher_forced(runtime: BundleRuntime, sources: list[list[int]], found: list[Hypothesis]) -> Check:
+def _chosen(runtime: BundleRuntime, source: list[int], hypothesis: Hypothesis) -> int:
+    """How many of its tokens the model chose: not the end that a search with `end_at_limit` puts at the limit."""
+    limit = runtime.rules.limits(mask_of([source]), torch.zeros(1, 0), runtime.limits["max_target_tokens"])
+    return len(hypothesis.ids) - (runtime.rules.end_at_limit and len(hypothesis.ids) >= int(limit[0]))
+
+
+def _first(hypothesis: Hypothesis, count: int) -> Hypothesis:
+    """Its first `count` tokens."""
+    attention = None if hypothesis.attention is None else hypothesis.attention[:count]
+    return Hypothesis(hypothesis.ids[:count], hypothesis.log_probs[:count], attention, hypothesis.score)
+
+
+def _teacher_forced(
+    runtime: BundleRuntime, sources: list[list[int]], found: list[Hypothesis], kept: list[int]
+) -> Check:
     """The whole translation given as the prefix goes through the same steps."""
-    forced = runtime.best(sources, runtime.run(sources, 1, [h.ids for h in found]))
-    return _compare("in-loop attention = teacher-forced attention", found, forced)
+    prefix = [h.ids[:count] for h, count in zip(found, kept, strict=True)]
+    forced = runtime.best(sources, runtime.run(sources, 1, prefix), prefix)
+    return _compare(
+        "in-loop attention = teacher-forced attention",
+        [_first(h, count) for h, count in zip(found, kept, strict=True)],
+        [_first(h, count) for h, count in zip(forced, kept, strict=True)],
+    )
+
+
+def _step_driven(runtime: BundleRuntime, sources: list[list[int]]) -> Check:
+    """Greedy, each word from a run of its own that is given the words before."""
+    whole = runtime.best(sources, runtime.run(sources, 1))
+    wrong, difference = [], 0.0
+    for number, (source, expected) in enumerate(zip(sources, whole, strict=True), 1):
+        if len(expected.ids) > MOST_STEPS:
+            continue
+        for t, token in enumerate(expected.ids[: _chosen(runtime, source, expected)]):
+            prefix = [expected.ids[:t]]
+            steps = runtime.run([source], 1, prefix if t else (), max_target_length=t + 2)
+            [driven] = runtime.best([source], steps, prefix, max_target_length=t + 2)
+            if driven.ids[t] != token:
+                wrong.append(f"sentence {number} goes another way at word {t + 1}")
+                break
+            difference = max(difference, abs(float(driven.log_probs[t] - expected.log_probs[t])))
+    return Check("loop = step by step", difference, wrong)
 
 
 def _golden(folder: Path, runtime: BundleRuntime) -> Check:
@@ -140,36 +192,39 @@ def _golden(folder: Path, runtime: BundleRuntime) -> Check:
             wrong.append(f"{row[0]!r} gave {len(found) - 1} weights, expected {len(expected) - 1}")
             continue
         difference = max(difference, *(abs(a - b) for a, b in zip(found, expected, strict=True)))
-    if not rows:
-        wrong.append("golden.tsv holds no sentence")
-    return Check("golden file reproduced", difference, wrong)
+    return Check("golden file reproduced (PyTorch wrote it)", difference, wrong)
 
 
 def _numbers(row: list[str]) -> list[float]:
-    return [float(number) for number in [row[3], *row[4].replace(";", ",").split(",")]]
+    return [float(number) for number in [row[3], *row[4].replace(";", ",").split(",")] if number]
 
 
-def _pytorch_search(runtime: BundleRuntime, model: RNNsearch, sources: list[list[int]], beam_size: int) -> Check:
-    source = pad(sources)
-    expected = beam_search(model, source, source != PAD, beam_size, runtime.limits["max_target_tokens"])
+def _pytorch_search(runtime: BundleRuntime, model: Reference, sources: list[list[int]], beam_size: int) -> Check:
     return _compare(
         f"ONNX = PyTorch, beam {beam_size}",
         runtime.best(sources, runtime.run(sources, beam_size)),
-        runtime.best(sources, expected),
+        runtime.best(sources, model.run(sources, beam_size)),
     )
 
 
 @torch.no_grad()
-def _pytorch_forward(model: RNNsearch, sources: list[list[int]], found: list[Hypothesis]) -> Check:
+def _pytorch_forward(
+    runtime: BundleRuntime, model: System, sources: list[list[int]], found: list[Hypothesis], kept: list[int]
+) -> Check:
     """Attention and log-probabilities of PyTorch's forward pass over the translations found."""
-    batch = make_batch([s[:-1] for s in sources], [h.ids[:-1] for h in found])
-    logits, attention = model(batch.source, batch.mask, batch.previous)  # [B, T, V], [B, T, S]
+    special, shift = runtime.subwords.special, runtime.rules.shift
+    batch = make_batch([s[:-1] for s in sources], [h.ids for h in found], special)  # one position more than needed
+    logits, attention = model(batch.source, batch.mask, batch.previous)  # [B, T + 1, V], [B, T + 1, S]
     log_probs = torch.log_softmax(logits, dim=-1)
-    expected = [
-        h._replace(
-            log_probs=log_probs[row, range(len(h.ids)), h.ids],
-            attention=attention[row, : len(h.ids), : h.attention.shape[1]],
-        )
-        for row, h in enumerate(found)
-    ]
-    return _compare("in-loop attention = PyTorch's forward pass", found, expected)
+    expected = []
+    for row, (h, count) in enumerate(zip(found, kept, strict=True)):
+        rows = None
+        if attention is not None and h.attention is not None:
+            read_at = [t if t == len(h.ids) - 1 else t + shift for t in range(count)]
+            rows = attention[row, read_at, : h.attention.shape[1]]
+        expected.append(Hypothesis(h.ids[:count], log_probs[row, range(count), h.ids[:count]], rows, 0.0))
+    return _compare(
+        "in-loop attention = PyTorch's forward pass",
+        [_first(h, count) for h, count in zip(found, kept, strict=True)],
+        expected,
+    )

@@ -1,20 +1,84 @@
-"""The subword vocabulary: learned from the training text, saved as Hugging Face's `tokenizer.json`.
+"""Subwords: how text becomes ids and ids become text, by Hugging Face's `tokenizer.json`.
 
-Byte-pair encoding (Sennrich, Haddow, Birch 2016) over words and single punctuation marks, shared by source and target,
-with byte fallback so that no character is ever lost. All cleaning is part of the file: whoever loads it, in Python or
-in Java, sees the same ids.
+A vocabulary is learned here as byte-pair encoding (Sennrich, Haddow, Birch 2016) over words and single punctuation
+marks, shared by source and target, with byte fallback so that no character is ever lost; `sentencepiece_model` reads
+SentencePiece's. All cleaning is part of the file: whoever loads it, in Python or in Java, sees the same ids.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+SOURCE_FILE, TARGET_FILE = "tokenizer.json", "target_tokenizer.json"
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids with a meaning of their own; the start token may be another's id, as MarianMT's is the padding's."""
+
+    pad: int = 0
+    start: int = 1
+    end: int = 2
+    unknown: int = 3
+
+    def __contains__(self, token: object) -> bool:
+        return token in (self.pad, self.start, self.end, self.unknown)
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """The tokenizers of a model's source and target, often one and the same, and its special ids.
+
+    `sizes` are how many words source and target embedding have. A tokenizer may know pieces beyond them: unknown ones.
+    """
+
+    source: Tokenizer
+    target: Tokenizer
+    special: SpecialIds
+    sizes: tuple[int, int]
+
+    @classmethod
+    def read(cls, folder: Path, special: SpecialIds, sizes: tuple[int, int] | None = None) -> Subwords:
+        source = Tokenizer.from_file(str(folder / SOURCE_FILE))
+        separate = folder / TARGET_FILE
+        target = Tokenizer.from_file(str(separate)) if separate.exists() else source
+        return cls(source, target, special, sizes or (source.get_vocab_size(), target.get_vocab_size()))
+
+    def _known(self, ids: Sequence[int], size: int) -> list[int]:
+        return [i if i < size else self.special.unknown for i in ids]
+
+    def source_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each source text, without the end token."""
+        found = self.source.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._known(e.ids, self.sizes[0]) for e in found]
+
+    def target_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each target text, without the end token."""
+        found = self.target.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._known(e.ids, self.sizes[1]) for e in found]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of target ids up to the end token; special ids are left out."""
+        kept = []
+        for i in ids:
+            if i == self.special.end:
+                break
+            if i not in self.special:
+                kept.append(i)
+        return str(self.target.decode(kept, skip_special_tokens=False)).strip()
+
+    def manifest(self) -> dict[str, Any]:
+        return asdict(self.special)
 
 
 def _normalizer() -> normalizers.Normalizer:
@@ -55,7 +119,13 @@ def learn(texts: Iterable[str], size: int) -> Tokenizer:
     state["model"]["byte_fallback"] = True
     state["added_tokens"] = []
     tokenizer = Tokenizer.from_str(json.dumps(state))
-    tokenizer.decoder = decoders.Sequence(
+    tokenizer.decoder = decoder()
+    return tokenizer
+
+
+def decoder() -> decoders.Decoder:
+    """Pieces to text: bytes joined, U+2581 as a space, none at the start."""
+    return decoders.Sequence(
         [
             decoders.ByteFallback(),
             decoders.Fuse(),
@@ -63,15 +133,3 @@ def learn(texts: Iterable[str], size: int) -> Tokenizer:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    return tokenizer
-
-
-def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
-    """Text of target ids up to the end token; special ids are left out."""
-    kept = []
-    for i in ids:
-        if i == END:
-            break
-        if i >= len(SPECIAL):
-            kept.append(i)
-    return str(tokenizer.decode(kept, skip_special_tokens=False)).strip()

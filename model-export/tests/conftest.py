@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from model_export.bundle import export
 from model_export.config import Config, read_config
 from model_export.rnnsearch import RNNsearch, Sizes
 from model_export.train import train
-from model_export.vocabulary import learn
+from model_export.vocabulary import SpecialIds, Subwords, learn
 
 torch.set_num_threads(1)
 
@@ -86,8 +85,10 @@ def config(data: Path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    return learn((text for pair in PAIRS for text in pair), VOCABULARY)
+def subwords() -> Subwords:
+    """Byte pairs of the invented sentences, for both sides."""
+    tokenizer = learn((text for pair in PAIRS for text in pair), VOCABULARY)
+    return Subwords(tokenizer, tokenizer, SpecialIds(), (VOCABULARY, VOCABULARY))
 
 
 @pytest.fixture(scope="session")

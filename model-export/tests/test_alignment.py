@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
 from model_export.alignment import Span, links, pharaoh, source_spans, target_spans, word_indexes, word_weights, words
-from model_export.vocabulary import BYTES, END, SPECIAL, decode
+from model_export.vocabulary import BYTES, SPECIAL, SpecialIds, Subwords
 
+END = SpecialIds().end
 AWKWARD = ["Le chat", "  deux   espaces ", "a 😀b", "eau ⴰⵎⴰⵏ.", "l’été", "</s> <0x41>", "x\u00a0y", "e\u0301te\u0301"]
 
 
-def ids_of(tokenizer: Tokenizer, *pieces: str) -> list[int]:
-    return [int(tokenizer.token_to_id(piece)) for piece in pieces]
+def ids_of(subwords: Subwords, *pieces: str) -> list[int]:
+    return [int(subwords.target.token_to_id(piece)) for piece in pieces]
 
 
 def test_words_should_be_the_runs_of_non_whitespace() -> None:
@@ -33,17 +33,17 @@ def test_weights_should_be_summed_over_the_source_and_averaged_over_the_target()
     np.testing.assert_allclose(found, [[0.3, 0.55], [0.0, 0.75]], rtol=1e-6)
 
 
-def test_links_should_take_the_heaviest_source_word_and_the_first_on_ties(tokenizer: Tokenizer) -> None:
+def test_links_should_take_the_heaviest_source_word_and_the_first_on_ties(subwords: Subwords) -> None:
     source = "noir le"
-    columns = len(tokenizer.encode(source).ids) + 1
-    target = [*tokenizer.encode("the dog").ids, END]
+    columns = len(subwords.target.encode(source).ids) + 1
+    target = [*subwords.target.encode("the dog").ids, END]
     attention = np.full((len(target), columns), 1 / columns, np.float32)
-    spans = source_spans(tokenizer, source)
+    spans = source_spans(subwords, source)
     per_word = np.bincount(word_indexes(source, spans))
     expected = int(per_word.argmax())
-    assert links(tokenizer, source, target, attention) == [(expected, 0), (expected, 1)]
+    assert links(subwords, source, target, attention) == [(expected, 0), (expected, 1)]
     attention[0] = np.eye(columns, dtype=np.float32)[-2]
-    assert links(tokenizer, source, target, attention)[0] == (1, 0)
+    assert links(subwords, source, target, attention)[0] == (1, 0)
 
 
 def test_pharaoh_should_sort_by_target_word() -> None:
@@ -51,37 +51,37 @@ def test_pharaoh_should_sort_by_target_word() -> None:
     assert pharaoh([]) == ""
 
 
-def test_an_empty_translation_should_have_no_links(tokenizer: Tokenizer) -> None:
-    assert links(tokenizer, "le", [END], np.ones((1, 3), np.float32)) == []
+def test_an_empty_translation_should_have_no_links(subwords: Subwords) -> None:
+    assert links(subwords, "le", [END], np.ones((1, 3), np.float32)) == []
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_target_text_should_be_what_decode_gives(tokenizer: Tokenizer, text: str) -> None:
-    ids = [*tokenizer.encode(text).ids, END, 9]
-    found, spans = target_spans(tokenizer, ids)
-    assert found == decode(tokenizer, ids)
+def test_target_text_should_be_what_decode_gives(subwords: Subwords, text: str) -> None:
+    ids = [*subwords.target.encode(text).ids, END, 9]
+    found, spans = target_spans(subwords, ids)
+    assert found == subwords.decode(ids)
     assert len(spans) == len(ids) - 2
     assert all(0 <= span.start <= span.end <= len(found) for span in spans)
     assert spans[-1].end == len(found)
 
 
-def test_bytes_of_one_character_should_share_its_span(tokenizer: Tokenizer) -> None:
+def test_bytes_of_one_character_should_share_its_span(subwords: Subwords) -> None:
     smile = [len(SPECIAL) + byte for byte in "😀".encode()]
-    text, spans = target_spans(tokenizer, [*ids_of(tokenizer, "a"), *smile, *ids_of(tokenizer, "b")])
+    text, spans = target_spans(subwords, [*ids_of(subwords, "a"), *smile, *ids_of(subwords, "b")])
     assert text == "a😀b"
     assert spans == [Span(0, 1), *[Span(1, 2)] * 4, Span(2, 3)]
 
 
-def test_bytes_that_are_no_utf8_should_be_one_mark_each(tokenizer: Tokenizer) -> None:
-    ids = [len(SPECIAL) + 0xF0, len(SPECIAL) + 0x9F, *ids_of(tokenizer, "b")]
-    text, spans = target_spans(tokenizer, ids)
-    assert text == "\ufffd\ufffdb" == decode(tokenizer, ids)
+def test_bytes_that_are_no_utf8_should_be_one_mark_each(subwords: Subwords) -> None:
+    ids = [len(SPECIAL) + 0xF0, len(SPECIAL) + 0x9F, *ids_of(subwords, "b")]
+    text, spans = target_spans(subwords, ids)
+    assert text == "\ufffd\ufffdb" == subwords.decode(ids)
     assert spans == [Span(0, 2), Span(0, 2), Span(2, 3)]
 
 
-def test_decode_should_agree_on_random_ids(tokenizer: Tokenizer) -> None:
+def test_decode_should_agree_on_random_ids(subwords: Subwords) -> None:
     random = np.random.default_rng(5)
     for _ in range(300):
-        ids = random.integers(0, tokenizer.get_vocab_size(), 12).tolist()
+        ids = random.integers(0, subwords.sizes[1], 12).tolist()
         ids += random.integers(len(SPECIAL), len(SPECIAL) + len(BYTES), 3).tolist()
-        assert target_spans(tokenizer, ids)[0] == decode(tokenizer, ids)
+        assert target_spans(subwords, ids)[0] == subwords.decode(ids)

@@ -102,7 +102,9 @@ def test_wrong_usage_should_be_one_line_and_status_2(words: list[str], capsys: p
     assert "--help" in error
 
 
-@pytest.mark.parametrize("command", ["train", "export", "verify", "score", "score-aer"])
+@pytest.mark.parametrize(
+    "command", ["train", "guide", "save-marian", "import-marian", "export", "verify", "score", "score-aer"]
+)
 def test_each_command_should_have_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

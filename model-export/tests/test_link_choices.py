@@ -8,8 +8,8 @@ from conftest import PAIRS
 
 from model_export.__main__ import main
 from model_export.aer import GoldPair
-from model_export.alignment import links, words
-from model_export.link_choices import DEFAULT, Attended, Choice, ForcedBundle, all_choices, score_choices
+from model_export.alignment import DEFAULT, Attended, Choice, links, words
+from model_export.link_choices import ForcedBundle, all_choices, score_choices
 from model_export.runtime import BundleRuntime
 
 # Two source words of one and two tokens, two target words of two and one; the end row and column last.
@@ -63,7 +63,7 @@ def test_the_default_should_be_what_the_product_publishes(bundle: Path) -> None:
     runtime, given = BundleRuntime(bundle), ForcedBundle(bundle)
     for source, target in [*PAIRS[:8], ("un \U0001f600 l’été .", "a \U0001f600 , summer !")]:
         [attended] = given.attention([(source, target)])
-        expected = links(runtime.tokenizer, source, given.ids(target), attended.weights)
+        expected = links(runtime.subwords, source, given.target_ids(target), attended.weights)
         assert DEFAULT.links(attended) == set(expected)
         assert [j for _, j in expected] == list(range(len(words(target))))
 
@@ -73,7 +73,7 @@ def test_a_pair_should_get_the_same_attention_alone_and_in_a_batch(bundle: Path)
     pairs = [("Le chat", "The cat sleeps in the garden, in the garden, in the garden."), *PAIRS[:3]]
     for pair, attended in zip(pairs, given.attention(pairs), strict=True):
         [alone] = given.attention([pair])
-        assert attended.weights.shape == (len(given.ids(pair[1])), len(given.ids(pair[0])))
+        assert attended.weights.shape == (len(given.target_ids(pair[1])), len(given.source_ids(pair[0])))
         np.testing.assert_allclose(attended.weights, alone.weights, atol=1e-5)
         np.testing.assert_allclose(attended.weights.sum(axis=1), 1, atol=1e-5)
 

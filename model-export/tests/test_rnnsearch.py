@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from model_export.rnnsearch import Memory, RNNsearch
+from model_export.rnnsearch import RNNsearch
 
 SOURCE = torch.tensor([[5, 6, 7, 8, 2], [9, 10, 2, 0, 0]])
 MASK = SOURCE != 0
@@ -22,7 +22,8 @@ def test_additive_attention_should_be_the_papers_formula(model: RNNsearch) -> No
     torch.manual_seed(0)
     state, annotations = torch.randn(1, 20), torch.randn(1, 2, 24)
     with torch.no_grad():
-        found = attention(state, attention.key(annotations), torch.tensor([[True, True]]))
+        query = attention.query(state)[:, None]
+        found = attention(query, attention.key(annotations), torch.tensor([[True, True]]))[0]
         energies = [
             attention.score.weight
             @ torch.tanh(attention.query.weight @ state[0] + attention.key.weight @ h + attention.key.bias)
@@ -34,19 +35,21 @@ def test_additive_attention_should_be_the_papers_formula(model: RNNsearch) -> No
 def test_steps_should_give_what_teacher_forcing_gives(model: RNNsearch) -> None:
     with torch.no_grad():
         logits, attention = model(SOURCE, MASK, PREVIOUS)
-        memory = model.encode(SOURCE, MASK)
-        state = memory.state
+        memory, (first,) = model.encode(SOURCE, MASK)
+        state = (first[:, None].expand(2, 3, 20),)
         for t in range(4):
-            log_probs, weights, state = model.step(memory, state, PREVIOUS[:, t])
-            torch.testing.assert_close(log_probs, torch.log_softmax(logits[:, t], dim=-1))
-            torch.testing.assert_close(weights, attention[:, t])
+            words = PREVIOUS[:, t : t + 1].expand(2, 3)
+            found, weights, state = model.step(memory, MASK, state, words, torch.tensor(t))
+            for beam in range(3):
+                torch.testing.assert_close(found[:, beam], logits[:, t])
+                torch.testing.assert_close(weights[:, beam], attention[:, t])
 
 
 def test_a_padded_sentence_should_be_encoded_as_if_alone(model: RNNsearch) -> None:
     with torch.no_grad():
         together, alone = model.encode(SOURCE, MASK), model.encode(SOURCE[1:, :3], MASK[1:, :3])
-    torch.testing.assert_close(together.annotations[1:, :3], alone.annotations)
-    torch.testing.assert_close(together.state[1:], alone.state)
+    torch.testing.assert_close(together[0][0][1:, :3], alone[0][0])
+    torch.testing.assert_close(together[1][0][1:], alone[1][0])
 
 
 def test_decoder_should_move_like_a_gru_cell_with_its_weights(model: RNNsearch) -> None:
@@ -63,6 +66,6 @@ def test_decoder_should_move_like_a_gru_cell_with_its_weights(model: RNNsearch) 
     torch.manual_seed(0)
     annotations, state, word = torch.randn(2, 5, 24), torch.randn(2, 20), torch.randn(2, 16)
     with torch.no_grad():
-        memory = Memory(annotations, decoder.attention.key(annotations), MASK, state)
-        moved, context, _ = decoder.attend_and_move(memory, state, decoder.from_word(word))
-        torch.testing.assert_close(moved, cell(torch.cat([word, context], dim=1), state))
+        memory = (annotations, decoder.attention.key(annotations))
+        moved, context, _ = decoder.attend_and_move(memory, MASK, state[:, None], decoder.from_word(word)[:, None])
+        torch.testing.assert_close(moved[:, 0], cell(torch.cat([word, context[:, 0]], dim=1), state))

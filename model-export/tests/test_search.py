@@ -1,13 +1,16 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from model_export.rnnsearch import Memory, RNNsearch
-from model_export.search import beam_search, best, limits, trace_back
+from model_export.rnnsearch import RNNsearch
+from model_export.search import DEAD, Hypothesis, SearchRules, Steps, beam_search, best, trace_back
+from model_export.system import Tensors
 
 END = 2
+RULES = SearchRules(start=1, end=END)
 ONE = torch.tensor([[5, 2]])
 ALL = torch.ones(1, 2, dtype=torch.bool)
 
@@ -19,15 +22,22 @@ class Chain:
         torch.manual_seed(1)
         self.table = torch.log_softmax(2 * torch.randn(vocabulary, vocabulary), dim=1)
 
-    def encode(self, source_ids: Tensor, mask: Tensor) -> Memory:
-        nothing = torch.zeros(len(source_ids), 1)
-        return Memory(nothing, nothing, mask, nothing)
+    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
+        return (), ()
 
-    def step(self, memory: Memory, state: Tensor, previous_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.table[previous_ids], torch.full(memory.mask.shape, 0.5), state
+    def step(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor, Tensors]:
+        return self.table[previous], torch.full((*previous.shape, mask.shape[1]), 0.5), ()
 
     def score(self, ids: tuple[int, ...]) -> float:
         return sum(float(self.table[a, b]) for a, b in itertools.pairwise((1, *ids)))
+
+
+def pool(steps: Steps, limit: int) -> list[Hypothesis]:
+    """The finished hypotheses of the first sentence."""
+    slots = [k for k in range(steps.scores.shape[1]) if steps.scores[0, k] > DEAD]
+    return [trace_back(steps, 0, slot, limit, END) for slot in slots]
 
 
 def test_a_wide_beam_should_find_what_enumeration_finds() -> None:
@@ -38,10 +48,13 @@ def test_a_wide_beam_should_find_what_enumeration_finds() -> None:
         for ids in itertools.product(range(4), repeat=n)
         if END not in ids[:-1] and (n == length or ids[-1] == END)
     ]
-    expected = sorted(whole, key=chain.score, reverse=True)
-    steps = beam_search(chain, ONE, ALL, len(whole), length)
-    assert {tuple(trace_back(steps, 0, slot, length).ids) for slot in range(len(whole))} == set(whole)
-    assert steps.scores[0].tolist() == pytest.approx([chain.score(ids) for ids in expected], abs=1e-5)
+    expected = sorted(whole, key=lambda ids: chain.score(ids) / len(ids), reverse=True)
+    steps = beam_search(chain, ONE, ALL, len(whole), length, RULES)
+    found = pool(steps, length)
+    assert {tuple(h.ids) for h in found} == set(whole)
+    assert [h.score / len(h.ids) for h in found] == pytest.approx(
+        [chain.score(ids) / len(ids) for ids in expected], abs=1e-5
+    )
 
 
 def test_a_beam_of_1_should_take_the_likeliest_word_each_time() -> None:
@@ -50,41 +63,82 @@ def test_a_beam_of_1_should_take_the_likeliest_word_each_time() -> None:
     while len(expected) < 5 and END not in expected:
         previous = int(chain.table[previous].argmax())
         expected.append(previous)
-    assert best(beam_search(chain, ONE, ALL, 1, 5), 0, 5, 1.0).ids == expected
+    assert best(beam_search(chain, ONE, ALL, 1, 5, RULES), 0, 5, 1.0, END).ids == expected
+
+
+def test_a_suppressed_word_should_not_be_chosen_and_change_no_other_score() -> None:
+    chain = Chain(6)
+    likeliest = int(chain.table[1].argmax())
+    steps = beam_search(chain, ONE, ALL, 3, 5, replace(RULES, suppressed=(likeliest,)))
+    for hypothesis in pool(steps, 5):
+        assert likeliest not in hypothesis.ids
+        assert hypothesis.score == pytest.approx(chain.score(tuple(hypothesis.ids)), abs=1e-5)
 
 
 def test_forced_words_should_be_taken_and_scored_as_the_model_scores_them() -> None:
     chain = Chain(6)
     prefix = torch.tensor([[4, 5, -1, 3]])
-    found = best(beam_search(chain, ONE, ALL, 3, 6, prefix), 0, 6, 0.0)
+    found = best(beam_search(chain, ONE, ALL, 3, 6, replace(RULES, suppressed=(4,)), prefix), 0, 6, 0.0, END)
     assert found.ids[:2] == [4, 5]
     assert found.ids[2] == END or found.ids[3] == 3
     assert found.score == pytest.approx(chain.score(tuple(found.ids)), abs=1e-5)
 
 
+def test_an_end_at_the_limit_should_cost_nothing() -> None:
+    chain = Chain(6)
+    chain.table[:, END] = -50.0
+    chain.table = torch.log_softmax(chain.table, dim=1)
+    found = best(beam_search(chain, ONE, ALL, 2, 4, replace(RULES, end_at_limit=True)), 0, 4, 1.0, END)
+    assert len(found.ids) == 4
+    assert found.ids[-1] == END
+    assert found.score == pytest.approx(chain.score(tuple(found.ids[:-1])), abs=1e-5)
+
+
+def test_early_stopping_should_end_with_the_first_full_pool(model: RNNsearch) -> None:
+    source = torch.tensor([[5, 6, 7, 2]])
+    early = beam_search(model, source, source != 0, 4, 30, replace(RULES, early_stopping=True))
+    patient = beam_search(model, source, source != 0, 4, 30, RULES)
+    assert len(early.tokens) <= len(patient.tokens)
+    assert max(h.score / len(h.ids) for h in pool(patient, 28)) >= max(h.score / len(h.ids) for h in pool(early, 28))
+
+
 def test_a_whole_target_given_should_end_the_search_with_it(model: RNNsearch) -> None:
-    steps = beam_search(model, ONE, ALL, 4, 50, torch.tensor([[7, 8, 2]]))
+    steps = beam_search(model, ONE, ALL, 4, 50, RULES, torch.tensor([[7, 8, 2]]))
     assert len(steps.tokens) == 3
-    assert best(steps, 0, 50, 1.0).ids == [7, 8, 2]
+    assert best(steps, 0, 50, 1.0, END).ids == [7, 8, 2]
+
+
+def test_a_shift_should_publish_the_row_of_the_step_that_reads_a_token(model: RNNsearch) -> None:
+    target = torch.tensor([[7, 8, 9, 2]])
+    plain, shifted = (
+        best(beam_search(model, ONE, ALL, 4, 50, replace(RULES, shift=shift), target), 0, 50, 1.0, END).attention
+        for shift in (0, 1)
+    )
+    assert plain is not None
+    assert shifted is not None
+    torch.testing.assert_close(shifted[:-1], plain[1:])
+    torch.testing.assert_close(shifted[-1], plain[-1])
 
 
 def test_limits_should_depend_on_each_sentence_alone() -> None:
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
-    assert limits(mask, torch.zeros(2, 0), 256).tolist() == [26, 22]
-    assert limits(mask, torch.zeros(2, 0), 24).tolist() == [24, 22]
-    assert limits(mask, torch.tensor([[7] * 30, [7] * 3 + [-1] * 27]), 24).tolist() == [30, 22]
+    assert RULES.limits(mask, torch.zeros(2, 0), 256).tolist() == [26, 22]
+    assert RULES.limits(mask, torch.zeros(2, 0), 24).tolist() == [24, 22]
+    assert RULES.limits(mask, torch.tensor([[7] * 30, [7] * 3 + [-1] * 27]), 24).tolist() == [30, 22]
+    assert replace(RULES, limit_ratio=0, limit_offset=9).limits(mask, torch.zeros(2, 0), 256).tolist() == [9, 9]
 
 
-def test_a_finished_beam_should_keep_its_score_while_others_go_on(model: RNNsearch) -> None:
+def test_a_finished_hypothesis_should_keep_its_score_while_others_go_on(model: RNNsearch) -> None:
     source = torch.tensor([[5, 6, 7, 2]])
-    steps = beam_search(model, source, source != 0, 4, 30)
-    for slot in range(4):
-        found = trace_back(steps, 0, slot, 28)
+    steps = beam_search(model, source, source != 0, 4, 30, RULES)
+    assert steps.scores[0, :4].eq(DEAD).all()
+    for slot in range(4, 8):
+        found = trace_back(steps, 0, slot, 28, END)
         assert found.score == pytest.approx(float(steps.scores[0, slot]), abs=1e-4)
 
 
 def test_length_penalty_should_choose_between_short_and_long(model: RNNsearch) -> None:
     source = torch.tensor([[5, 6, 7, 2]])
-    steps = beam_search(model, source, source != 0, 4, 30)
-    lengths = [len(best(steps, 0, 28, penalty).ids) for penalty in (0.0, 1.0, 5.0)]
+    steps = beam_search(model, source, source != 0, 4, 30, RULES)
+    lengths = [len(best(steps, 0, 28, penalty, END).ids) for penalty in (0.0, 1.0, 5.0)]
     assert lengths == sorted(lengths)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from model_export import train as training
 from model_export.config import Config
 from model_export.train import train
+from model_export.vocabulary import Subwords
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -63,17 +63,15 @@ def test_a_vocabulary_of_another_size_should_be_refused(tmp_path: Path, data: Pa
         train(other, data, tmp_path)
 
 
-def test_a_file_taken_in_parts_should_begin_again_after_its_end(
-    config: Config, data: Path, tokenizer: Tokenizer
-) -> None:
+def test_a_file_taken_in_parts_should_begin_again_after_its_end(config: Config, data: Path, subwords: Subwords) -> None:
     part = config.train[1]
-    passes = [training._corpus(config, data, tokenizer, part, number) for number in range(5)]
+    passes = [training._corpus(config, data, subwords, part, number) for number in range(5)]
     assert [len(corpus) for corpus in passes] == [10, 10, 10, 6, 10]
-    whole = training._corpus(config, data, tokenizer, replace(part, lines=None), 0)
+    whole = training._corpus(config, data, subwords, replace(part, lines=None), 0)
     assert [pair[0].tolist() for pair in passes[4].pairs] == [pair[0].tolist() for pair in whole.pairs[4:14]]
 
 
-def test_batches_should_be_the_same_from_any_update_on(config: Config, data: Path, tokenizer: Tokenizer) -> None:
-    batches = list(islice(training.stream(config, data, tokenizer, 0), 20))
-    resumed = list(islice(training.stream(config, data, tokenizer, 9), 11))
+def test_batches_should_be_the_same_from_any_update_on(config: Config, data: Path, subwords: Subwords) -> None:
+    batches = list(islice(training.stream(config, data, subwords, 0), 20))
+    resumed = list(islice(training.stream(config, data, subwords, 9), 11))
     assert all(a.source.equal(b.source) and a.target.equal(b.target) for a, b in zip(batches[9:], resumed, strict=True))
