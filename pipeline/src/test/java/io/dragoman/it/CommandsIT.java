@@ -78,7 +78,7 @@ class CommandsIT {
         DragomanProcess process = run("", "bundle", "verify", "fr-en");
         assertEquals(0, process.await(), process.out() + process.err());
         assertEquals(
-                6, process.out().lines().filter(line -> line.startsWith("ok ")).count(), process.out());
+                7, process.out().lines().filter(line -> line.startsWith("ok ")).count(), process.out());
     }
 
     /**
