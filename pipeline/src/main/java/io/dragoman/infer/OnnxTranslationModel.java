@@ -80,7 +80,8 @@ public final class OnnxTranslationModel implements TranslationModel {
             OrtSession.SessionOptions options = new OrtSession.SessionOptions();
             options.setIntraOpNumThreads(placement.threads());
             options.setInterOpNumThreads(1);
-            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
+            // errors come back as exceptions: nothing is to be printed besides
+            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             Integer gpu = placement.gpu();
             if (gpu != null) {
                 options.addCUDA(gpu);
