@@ -20,6 +20,8 @@ import picocli.CommandLine.Parameters;
                 + " --from and --to find it.",
         mixinStandardHelpOptions = true)
 final class BundleImportCommand implements Callable<Integer> {
+    private static final String OLD = "old";
+
     @Parameters(paramLabel = "PATH", description = "The bundle's folder.")
     private Path path = Path.of("");
 
@@ -63,12 +65,14 @@ final class BundleImportCommand implements Callable<Integer> {
     }
 
     /**
-     * Copies what the manifest lists to a folder beside {@code target} and renames it there. A bundle that is replaced is
-     * moved away first, and back again when that fails.
+     * Copies what the manifest lists to a folder beside {@code target} and renames it there; a bundle that is replaced is
+     * moved away first.
      */
     private static void putInPlace(Bundle bundle, Path target) throws IOException, BundleException {
         Path parent = Files.createDirectories(target.toAbsolutePath().getParent());
         Path room = Files.createTempDirectory(parent, "." + target.getFileName() + "-");
+        Thread atShutdown = new Thread(() -> cleanUpAtShutdown(room, target), "dragoman-shutdown");
+        Runtime.getRuntime().addShutdownHook(atShutdown);
         try {
             Path fresh = Files.createDirectory(room.resolve("new"));
             Files.copy(bundle.folder().resolve(Bundle.MANIFEST), fresh.resolve(Bundle.MANIFEST));
@@ -76,20 +80,34 @@ final class BundleImportCommand implements Callable<Integer> {
                 Files.copy(bundle.folder().resolve(file), fresh.resolve(file));
             }
             Bundle.open(fresh); // the copy is what was verified
-            Path old = room.resolve("old");
             if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-                Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
+                Files.move(target, room.resolve(OLD), StandardCopyOption.ATOMIC_MOVE);
             }
-            try {
-                Files.move(fresh, target, StandardCopyOption.ATOMIC_MOVE);
-            } catch (IOException e) {
-                if (Files.exists(old, LinkOption.NOFOLLOW_LINKS)) {
-                    Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
-                }
-                throw e;
-            }
+            Files.move(fresh, target, StandardCopyOption.ATOMIC_MOVE);
         } finally {
-            Home.deleteTree(room);
+            cleanUp(room, target);
+            try {
+                Runtime.getRuntime().removeShutdownHook(atShutdown);
+            } catch (IllegalStateException e) {
+                // the JVM is ending already: the folder is deleted once more, which does no harm
+            }
         }
+    }
+
+    private static void cleanUpAtShutdown(Path room, Path target) {
+        try {
+            cleanUp(room, target);
+        } catch (IOException e) {
+            System.err.println("dragoman: " + room + " could not be deleted: " + e.getMessage());
+        }
+    }
+
+    /** Deletes {@code room}; a bundle that was moved there and has no successor goes back to its place first. */
+    static void cleanUp(Path room, Path target) throws IOException {
+        Path old = room.resolve(OLD);
+        if (Files.exists(old, LinkOption.NOFOLLOW_LINKS) && !Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+            Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
+        }
+        Home.deleteTree(room);
     }
 }

@@ -148,6 +148,21 @@ class BundleCommandTest {
     }
 
     @Test
+    void shouldPutABundleBackWhoseReplacementFailed() throws IOException {
+        Path room = Files.createDirectories(home.resolve(".fr-en-1"));
+        Files.writeString(Files.createDirectories(room.resolve("old")).resolve("bundle.json"), "old");
+        Files.createDirectories(room.resolve("new"));
+        Path target = home.resolve("fr-en");
+        BundleImportCommand.cleanUp(room, target);
+        assertEquals("old", Files.readString(target.resolve("bundle.json")));
+        assertFalse(Files.exists(room));
+        Files.writeString(Files.createDirectories(room.resolve("old")).resolve("bundle.json"), "older");
+        BundleImportCommand.cleanUp(room, target);
+        assertEquals("old", Files.readString(target.resolve("bundle.json")));
+        assertFalse(Files.exists(room));
+    }
+
+    @Test
     void shouldLeaveWhatTheManifestDoesNotList() throws IOException {
         Path extended = TinyBundles.copy("blind", home.resolve("extended"));
         Files.writeString(extended.resolve("notes.txt"), "of no interest");
