@@ -5,11 +5,12 @@ import io.dragoman.infer.Bundle;
 import io.dragoman.infer.BundleException;
 import io.dragoman.infer.DecodingOptions;
 import io.dragoman.infer.Hypothesis;
+import io.dragoman.infer.LinkChoice;
 import io.dragoman.infer.OnnxTranslationModel;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.WordLinks;
-import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.tokenize.TokenizerPair;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
 import java.util.ArrayList;
@@ -44,21 +45,26 @@ final class AlignCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Bundle opened = Bundle.open(Home.bundle(BundleChoice.byLanguage(bundle, from, to)));
+        if (!opened.manifest().attention().published()) {
+            throw new CommandException("the model " + opened.manifest().name()
+                    + " has no attention to align with: name another with --bundle (`dragoman bundle list` shows"
+                    + " which there are)");
+        }
         int failures = 0;
         AtomicLong done = new AtomicLong();
         try (TranslationModel model = open(opened);
-                SubwordTokenizer tokenizer = opened.openTokenizer();
+                TokenizerPair tokenizers = opened.openTokenizers();
                 Progress progress = Progress.of(() -> done.get() + " pairs aligned")) {
             LineReader lines = new LineReader(System.in);
             List<byte[]> block = new ArrayList<>();
             for (byte[] line = lines.next(); line != null; line = lines.next()) {
                 block.add(line);
                 if (block.size() == ROWS) {
-                    failures += align(block, done, model, tokenizer);
+                    failures += align(block, done, model, tokenizers);
                     block.clear();
                 }
             }
-            failures += align(block, done, model, tokenizer);
+            failures += align(block, done, model, tokenizers);
         }
         if (failures > 0) {
             throw new CommandException(failures + " of " + done + " lines could not be aligned");
@@ -76,10 +82,10 @@ final class AlignCommand implements Callable<Integer> {
     }
 
     /** Writes a line for each of {@code block} and returns how many are empty for a fault. */
-    private static int align(List<byte[]> block, AtomicLong done, TranslationModel model, SubwordTokenizer tokenizer) {
+    private static int align(List<byte[]> block, AtomicLong done, TranslationModel model, TokenizerPair tokenizers) {
         List<@Nullable Pair> pairs = new ArrayList<>();
         for (int i = 0; i < block.size(); i++) {
-            pairs.add(tokenize(block.get(i), done.get() + i + 1, model, tokenizer));
+            pairs.add(tokenize(block.get(i), done.get() + i + 1, model, tokenizers));
         }
         List<Pair> usable = new ArrayList<>();
         for (Pair pair : pairs) {
@@ -88,6 +94,7 @@ final class AlignCommand implements Callable<Integer> {
             }
         }
         List<List<Hypothesis>> forced = usable.isEmpty() ? List.of() : decode(usable, model);
+        LinkChoice choice = model.manifest().attention().links();
         int next = 0;
         for (Pair pair : pairs) {
             if (pair == null) {
@@ -97,7 +104,7 @@ final class AlignCommand implements Callable<Integer> {
             Hypothesis hypothesis = forced.get(next++).get(0);
             System.out.println(hypothesis
                     .attention()
-                    .map(matrix -> WordLinks.overWords(pair.source(), pair.target(), matrix).stream()
+                    .map(matrix -> WordLinks.overWords(pair.source(), pair.target(), matrix, choice).stream()
                             .map(WordLinks.Link::toString)
                             .collect(Collectors.joining(" ")))
                     .orElse(""));
@@ -117,8 +124,7 @@ final class AlignCommand implements Callable<Integer> {
         return model.decode(batch, prefixes, options);
     }
 
-    private static @Nullable Pair tokenize(
-            byte[] line, long number, TranslationModel model, SubwordTokenizer tokenizer) {
+    private static @Nullable Pair tokenize(byte[] line, long number, TranslationModel model, TokenizerPair tokenizers) {
         String[] columns;
         try {
             columns = LineReader.decode(line).split("\t", -1);
@@ -128,7 +134,8 @@ final class AlignCommand implements Callable<Integer> {
         if (columns.length != 2) {
             return complain(number, "should have 2 columns split by one TAB: has " + columns.length);
         }
-        Pair pair = new Pair(tokenizer.tokenize(columns[0]), tokenizer.tokenize(columns[1]));
+        Pair pair = new Pair(
+                tokenizers.source().tokenize(columns[0]), tokenizers.target().tokenize(columns[1]));
         int longestSource = model.manifest().limits().maxSourceTokens();
         int longestTarget = model.manifest().limits().maxTargetTokens();
         if (pair.source().length() < 2 || pair.target().length() < 2) {

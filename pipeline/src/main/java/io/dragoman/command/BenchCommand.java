@@ -8,8 +8,8 @@ import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
 import io.dragoman.infer.TranslationService.Totals;
-import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.tokenize.TokenizerPair;
 import io.dragoman.topology.Pipeline;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -119,9 +119,10 @@ final class BenchCommand implements Callable<Integer> {
                         opened,
                         new OnnxTranslationModel.Placement(
                                 local.config().gpu(), local.config().integer(DragomanConfig.MODEL_THREADS)));
-                SubwordTokenizer tokenizer = opened.openTokenizer()) {
+                TokenizerPair tokenizers = opened.openTokenizers()) {
             BatchLimits limits = Pipeline.batchLimits(local.config());
-            List<TokenizedText> texts = lines.stream().map(tokenizer::tokenize).toList();
+            List<TokenizedText> texts =
+                    lines.stream().map(tokenizers.source()::tokenize).toList();
             List<TokenizedText> few = texts.subList(0, texts.size() / 4);
             System.out.printf(
                     Locale.ROOT,

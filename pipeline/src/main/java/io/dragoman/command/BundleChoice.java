@@ -19,7 +19,7 @@ final class BundleChoice {
             throw new CommandException("--from and --to should be given together");
         }
         String name = from + "-" + to;
-        if (!name.matches("[A-Za-z0-9-]+") || !Home.bundle(name).toFile().isDirectory()) {
+        if (!name.matches("[A-Za-z0-9_-]+") || !Home.bundle(name).toFile().isDirectory()) {
             throw new CommandException("no bundle translates " + from + " to " + to
                     + ": `dragoman bundle list` shows which there are, --bundle names another folder");
         }

@@ -4,9 +4,6 @@ import io.dragoman.infer.Bundle;
 import io.dragoman.infer.BundleException;
 import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.BundleVerification;
-import io.dragoman.infer.OnnxTranslationModel;
-import io.dragoman.infer.TranslationModel;
-import io.dragoman.tokenize.SubwordTokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,16 +21,25 @@ import picocli.CommandLine.Parameters;
         description = "Models: which there are, what they say of themselves, and whether they are sound.",
         mixinStandardHelpOptions = true,
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {BundleCommand.ListBundles.class, BundleCommand.Inspect.class, BundleCommand.Verify.class})
+        subcommands = {
+            BundleCommand.ListBundles.class,
+            BundleCommand.Inspect.class,
+            BundleCommand.Verify.class,
+            BundleImportCommand.class
+        })
 final class BundleCommand {
 
     @Command(name = "list", description = "The bundles that come with Dragoman.", mixinStandardHelpOptions = true)
     static final class ListBundles implements Callable<Integer> {
         @Override
         public Integer call() throws IOException {
-            Path folder = Home.path().resolve("model-export").resolve("bundles");
+            Path folder = Home.bundles();
             try (Stream<Path> entries = Files.isDirectory(folder) ? Files.list(folder) : Stream.empty()) {
-                for (Path entry : entries.filter(Files::isDirectory).sorted().toList()) {
+                for (Path entry : entries.sorted().toList()) {
+                    if (!Files.isDirectory(entry)
+                            || entry.getFileName().toString().startsWith(".")) {
+                        continue; // a hidden one is a bundle on its way in
+                    }
                     System.out.println(entry.getFileName() + "\t" + describe(entry));
                 }
             }
@@ -45,7 +51,8 @@ final class BundleCommand {
                 BundleManifest manifest = Bundle.open(folder).manifest();
                 return manifest.name() + " " + manifest.version() + ", "
                         + manifest.languages().source() + " to "
-                        + manifest.languages().target() + ", " + manifest.architecture();
+                        + manifest.languages().target() + ", " + manifest.architecture()
+                        + (manifest.attention().published() ? "" : ", no alignments");
             } catch (BundleException e) {
                 return "unusable: " + String.join("; ", e.faults());
             }
@@ -67,7 +74,8 @@ final class BundleCommand {
             row("folder", bundle.folder());
             row("name", manifest.name() + " " + manifest.version());
             row("format version", manifest.formatVersion());
-            row("architecture", manifest.architecture() + ", " + manifest.architectureName());
+            String known = manifest.architectureName();
+            row("architecture", manifest.architecture() + (known == null ? "" : ", " + known));
             row(
                     "languages",
                     manifest.languages().source() + " to "
@@ -91,6 +99,9 @@ final class BundleCommand {
                                     + manifest.attention().heads() + ", shift "
                                     + manifest.attention().shift()
                             : "none: no alignments are published");
+            if (manifest.attention().published()) {
+                row("links", manifest.attention().links());
+            }
             row("model sha256", manifest.modelSha256());
             Map<String, BundleManifest.Score> scores = manifest.scores();
             if (scores != null) {
@@ -117,30 +128,31 @@ final class BundleCommand {
     @Command(
             name = "verify",
             description = "Checks a bundle's files and runs its golden sentences: same translations and weights as at"
-                    + " export, alone and in a batch, searched and forced.",
+                    + " export, alone and in a batch, searched, forced and step by step.",
             mixinStandardHelpOptions = true)
     static final class Verify implements Callable<Integer> {
         @Parameters(paramLabel = "BUNDLE", description = "Its name or folder.")
         private String name = "";
 
         @Override
-        public Integer call() throws Exception {
-            Bundle bundle = Bundle.open(Home.bundle(name));
-            System.out.println("ok    files, sizes, hashes, vocabulary, special ids");
-            List<BundleVerification.Check> checks;
-            try (Progress progress = Progress.of("running the golden sentences");
-                    TranslationModel model = OnnxTranslationModel.open(bundle, OnnxTranslationModel.Placement.CPU);
-                    SubwordTokenizer tokenizer = bundle.openTokenizer()) {
-                System.out.println("ok    graph and its metadata");
-                checks = BundleVerification.run(bundle, model, tokenizer);
-            }
-            for (BundleVerification.Check check : checks) {
-                System.out.println((check.holds() ? "ok    " : "FAIL  ") + check.name() + ": " + check.detail());
-            }
-            if (!checks.stream().allMatch(BundleVerification.Check::holds)) {
-                throw new CommandException("bundle " + name + " is not sound: do not use it, export it again");
-            }
+        public Integer call() throws CommandException {
+            verify(Home.bundle(name));
             return 0;
+        }
+    }
+
+    /** Prints a line for each check; the exception has every reason at once. */
+    static void verify(Path folder) throws CommandException {
+        List<BundleVerification.Check> checks;
+        try (Progress progress = Progress.of("running the golden sentences")) {
+            checks = BundleVerification.of(folder);
+        }
+        checks.forEach(System.out::println);
+        List<String> faults =
+                checks.stream().flatMap(check -> check.faults().stream()).toList();
+        if (!faults.isEmpty()) {
+            throw new CommandException("bundle " + folder + " cannot be used: " + String.join("; ", faults)
+                    + "; export it again or get a whole copy");
         }
     }
 }

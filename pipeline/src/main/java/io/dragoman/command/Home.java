@@ -18,6 +18,11 @@ final class Home {
         return Path.of(System.getProperty("dragoman.home", "."));
     }
 
+    /** Where bundles are looked for by name. */
+    static Path bundles() {
+        return Pipeline.bundlesFolder(path());
+    }
+
     static Path bundle(String name) {
         return Pipeline.bundleFolder(path(), name);
     }

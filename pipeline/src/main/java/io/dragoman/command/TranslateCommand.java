@@ -2,6 +2,7 @@ package io.dragoman.command;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.TopicNames;
@@ -32,8 +33,9 @@ final class TranslateCommand implements Callable<Integer> {
 
     @Option(
             names = "--json",
-            description = "One object a line: id, source, translation, score, tokens, alignment (source_tokens,"
-                    + " target_tokens, weights [target][source], links over words).")
+            description =
+                    "One object a line: id, source, translation, score, tokens, alignment (source_tokens,"
+                            + " target_tokens, weights [target][source], links over words; null for a model without attention).")
     private boolean json;
 
     @Option(
@@ -118,8 +120,9 @@ final class TranslateCommand implements Callable<Integer> {
         return translation.replaceAll("[\\r\\n]+", " ");
     }
 
-    private ObjectNode object(String line, Reply reply) {
-        ObjectNode object = mapper.createObjectNode();
+    /** {@code alignment} is null for a model without attention, whose tokens have log-probabilities alone. */
+    static ObjectNode object(String line, Reply reply) {
+        ObjectNode object = JsonNodeFactory.instance.objectNode();
         Rejection rejection = reply.rejection();
         if (rejection != null) {
             object.put("id", rejection.getId()).put("source", line).putNull("translation");
@@ -139,6 +142,10 @@ final class TranslateCommand implements Callable<Integer> {
         if (translation != null && alignment != null) {
             addTokens(object.putArray("tokens"), translation, alignment);
             addAlignment(object.putObject("alignment"), alignment);
+        } else if (translation != null) {
+            ArrayNode tokens = object.putArray("tokens");
+            translation.getTokenLogProbs().forEach(logProb -> tokens.addObject().put("log_prob", logProb));
+            object.putNull("alignment");
         }
         return object;
     }

@@ -168,7 +168,7 @@ final class TranslationClient implements AutoCloseable {
         }
         Translation translation = translations.get(number);
         Alignment alignment = alignments.get(number);
-        if (translation != null && alignment != null) {
+        if (translation != null && Reply.isWhole(translation, alignment)) {
             translations.remove(number);
             alignments.remove(number);
             replies.put(number, new Reply(translation, alignment, null));

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import io.dragoman.tokenize.SubwordTokenizer.SpecialIds;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** What {@code bundle.json} says. Fields this version does not use are left unread. */
@@ -42,7 +43,7 @@ public record BundleManifest(
 
     /**
      * Lengths in tokens, the end of sentence included. A sentence of n source tokens stops after
-     * {@code min(maxTargetTokens, targetRatio * n + targetOffset)} steps.
+     * {@code min(maxTargetTokens, targetRatio * n + targetOffset)} steps; a ratio of 0 gives all sentences the same.
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Limits(
@@ -61,15 +62,29 @@ public record BundleManifest(
             @JsonProperty(value = "beam_size", required = true) int beamSize,
             @JsonProperty(value = "length_penalty", required = true) double lengthPenalty) {}
 
-    /** Where the published weights are read. */
+    /**
+     * Where the published weights are read.
+     *
+     * @param published whether there are weights; without them there are no alignments
+     * @param shift 0 where a token's row is of the step that chose it, 1 of the next step, which reads it; the graph's
+     *     rows are shifted already
+     */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Attention(
             @JsonProperty(value = "published", required = true) boolean published,
             @JsonProperty("layer") int layer,
             @JsonProperty("heads") @Nullable List<Integer> heads,
-            @JsonProperty("shift") int shift) {
+            @JsonProperty("shift") int shift,
+            @JsonProperty("links") @Nullable LinkChoice links) {
         public Attention {
             heads = heads == null ? List.of() : List.copyOf(heads);
+            links = links == null ? LinkChoice.DEFAULT : links;
+        }
+
+        /** How hard links are read off the weights; {@link LinkChoice#DEFAULT} when the bundle does not say. */
+        @Override
+        public LinkChoice links() {
+            return Objects.requireNonNull(links);
         }
     }
 
@@ -88,6 +103,11 @@ public record BundleManifest(
     /** The search the bundle was scored with. */
     public DecodingOptions defaultOptions() {
         return new DecodingOptions(decoding.beamSize(), limits.maxTargetTokens(), decoding.lengthPenalty());
+    }
+
+    /** Whether the target language has a tokenizer of its own. */
+    public boolean hasTargetTokenizer() {
+        return files.containsKey(Bundle.TARGET_TOKENIZER);
     }
 
     /** SHA-256 of the graph, hexadecimal: what makes two models the same. */

@@ -1,58 +1,131 @@
 package io.dragoman.infer;
 
 import io.dragoman.batch.PaddedBatch;
-import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.tokenize.TokenizerPair;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
- * What must hold of every bundle, measured on its golden sentences: they come out as they did at export; alone or padded
- * in one batch gives the same; the weights of the search are those of a forced pass over its result; rows sum to 1.
+ * What must hold of every bundle: its files and graph are what the manifest says; and on its golden sentences, they come
+ * out as they did at export; alone or padded in one batch gives the same; the weights of the search are those of a forced
+ * pass over its result; the loop inside the graph gives what its steps give one by one; rows sum to 1.
  */
 public final class BundleVerification {
     /** Largest difference between two weights that should be the same. */
     public static final double TOLERANCE = 1e-4;
 
+    private static final String GOLDEN = "golden sentences (ONNX = PyTorch)"; // PyTorch wrote the file, at export
+    private static final String PADDED = "padded batch = single sentence";
+    private static final String FORCED = "attention of the search = of a forced pass";
+    private static final String LOOP = "Loop = step-driven";
+    private static final String ROWS = "rows sum to 1, nothing on padding";
     private static final long[] FREE = {};
 
     private BundleVerification() {}
 
-    /** One property; {@code detail} is the figure measured, or what differs. */
-    public record Check(String name, boolean holds, String detail) {}
+    /**
+     * One property.
+     *
+     * @param detail the figure measured, if there is one
+     * @param faults why it does not hold; empty when it does
+     */
+    public record Check(String name, String detail, List<String> faults) {
+        public Check {
+            faults = List.copyOf(faults);
+        }
 
-    /** Runs every check; the model and tokenizer stay the caller's. */
-    public static List<Check> run(Bundle bundle, TranslationModel model, SubwordTokenizer tokenizer)
-            throws IOException {
+        public boolean holds() {
+            return faults.isEmpty();
+        }
+
+        @Override
+        public String toString() {
+            if (!holds()) {
+                return "FAIL  " + String.join("; ", faults);
+            }
+            return "ok    " + name + (detail.isEmpty() ? "" : ": " + detail);
+        }
+    }
+
+    /** Runs every check on a folder; those of the model only when its files and graph are sound. */
+    public static List<Check> of(Path folder) {
+        Bundle.Findings findings = Bundle.check(folder);
+        List<Check> checks = new ArrayList<>();
+        checks.add(new Check("files, sizes, hashes, vocabularies, special ids", "", findings.faults()));
+        BundleManifest manifest = findings.manifest();
+        if (manifest == null || findings.faults().stream().anyMatch(fault -> fault.startsWith(Bundle.MODEL))) {
+            return checks; // whatever else is found in such a graph says nothing of the bundle's
+        }
+        Bundle bundle = new Bundle(folder, manifest);
+        String graph = "graph and its metadata";
+        try (TranslationModel model = OnnxTranslationModel.open(bundle, OnnxTranslationModel.Placement.CPU)) {
+            checks.add(new Check(graph, "", List.of()));
+            if (findings.faults().isEmpty()) {
+                try (TokenizerPair tokenizers = bundle.openTokenizers()) {
+                    checks.addAll(run(bundle, model, tokenizers));
+                }
+            }
+        } catch (BundleException e) {
+            checks.add(new Check(graph, "", e.faults()));
+        } catch (IOException e) {
+            checks.add(new Check("files", "", List.of(String.valueOf(e.getMessage()))));
+        }
+        return checks;
+    }
+
+    /** Runs the checks of the model; model and tokenizers stay the caller's. */
+    static List<Check> run(Bundle bundle, TranslationModel model, TokenizerPair tokenizers) throws IOException {
         List<GoldenFile.Example> golden = GoldenFile.read(bundle.folder().resolve(Bundle.GOLDEN));
         List<TokenizedText> sources = golden.stream()
-                .map(example -> tokenizer.tokenize(example.source()))
+                .map(example -> tokenizers.source().tokenize(example.source()))
                 .toList();
         DecodingOptions options = bundle.manifest().defaultOptions();
+        DecodingOptions greedy = new DecodingOptions(1, options.maxTargetTokens(), 0);
+        List<long[]> free = Collections.nCopies(sources.size(), FREE);
         List<Hypothesis> single = new ArrayList<>();
-        for (TokenizedText source : sources) {
-            single.add(decode(model, List.of(source), List.of(FREE), options).get(0));
+        List<Hypothesis> together = new ArrayList<>();
+        List<Check> checks = new ArrayList<>();
+        checks.add(unlessFailing(GOLDEN, () -> {
+            for (TokenizedText source : sources) {
+                single.addAll(decode(model, List.of(source), List.of(FREE), options));
+            }
+            return golden(golden, sources, single, tokenizers, model.manifest());
+        }));
+        checks.add(unlessFailing(PADDED, () -> {
+            together.addAll(decode(model, sources, free, options));
+            return same(PADDED, single, together);
+        }));
+        checks.add(unlessFailing(FORCED, () -> {
+            List<long[]> targets = single.stream().map(Hypothesis::ids).toList();
+            return same(FORCED, single, decode(model, sources.subList(0, targets.size()), targets, greedy));
+        }));
+        checks.add(unlessFailing(LOOP, () -> loop(model, sources, decode(model, sources, free, greedy))));
+        checks.add(unlessFailing(ROWS, () -> rowsSumToOne(single, together)));
+        return checks;
+    }
+
+    private static Check unlessFailing(String name, Supplier<Check> check) {
+        try {
+            return check.get();
+        } catch (ModelException e) {
+            return failing(name, List.of("the model failed: " + e.getMessage()));
         }
-        List<Hypothesis> together = decode(model, sources, Collections.nCopies(sources.size(), FREE), options);
-        List<Hypothesis> forced = decode(
-                model,
-                sources,
-                single.stream().map(Hypothesis::ids).toList(),
-                new DecodingOptions(1, options.maxTargetTokens(), 0));
-        return List.of(
-                golden(golden, sources, single, tokenizer),
-                same("padded batch = single sentence", single, together),
-                same("attention of the search = of a forced pass", single, forced),
-                rowsSumToOne(single, together));
     }
 
     private static List<Hypothesis> decode(
             TranslationModel model, List<TokenizedText> sources, List<long[]> prefixes, DecodingOptions options) {
+        if (sources.isEmpty()) {
+            throw new ModelException("there is no translation to compare with");
+        }
         PaddedBatch batch =
                 new PaddedBatch(sources, model.manifest().specialIds().pad());
         return model.decode(batch, prefixes, options).stream()
@@ -64,32 +137,46 @@ public final class BundleVerification {
             List<GoldenFile.Example> golden,
             List<TokenizedText> sources,
             List<Hypothesis> found,
-            SubwordTokenizer tokenizer) {
+            TokenizerPair tokenizers,
+            BundleManifest manifest) {
         double worst = 0;
+        List<Integer> otherTexts = new ArrayList<>();
+        List<Integer> otherLinks = new ArrayList<>();
         for (int i = 0; i < golden.size(); i++) {
             GoldenFile.Example example = golden.get(i);
-            TokenizedText target = tokenizer.detokenize(found.get(i).ids());
+            TokenizedText target = tokenizers.target().detokenize(found.get(i).ids());
             if (!target.text().equals(example.translation())) {
-                return new Check("golden sentences", false, "sentence " + (i + 1) + " gives another translation");
+                otherTexts.add(i + 1);
+                continue;
             }
             worst = Math.max(worst, Math.abs(found.get(i).score() - example.score()));
             AlignmentMatrix matrix = found.get(i).attention().orElse(null);
             if (matrix == null) {
                 continue;
             }
-            String links = WordLinks.overWords(sources.get(i), target, matrix).stream()
+            LinkChoice choice = manifest.attention().links();
+            String links = WordLinks.overWords(sources.get(i), target, matrix, choice).stream()
                     .map(WordLinks.Link::toString)
                     .collect(Collectors.joining(" "));
             if (!links.equals(example.links())) {
-                return new Check("golden sentences", false, "sentence " + (i + 1) + " gives other links");
+                otherLinks.add(i + 1);
             }
             worst = Math.max(worst, difference(matrix, example.weights()));
         }
-        return measured("golden sentences", golden.size() + " sentences, ", worst);
+        List<String> faults = new ArrayList<>();
+        addIfAny(faults, "another translation", otherTexts);
+        addIfAny(faults, "other links", otherLinks);
+        return measured(GOLDEN, golden.size() + " sentences, ", worst, faults);
+    }
+
+    private static void addIfAny(List<String> faults, String what, List<Integer> sentences) {
+        if (!sentences.isEmpty()) {
+            faults.add(what + " in sentences " + sentences);
+        }
     }
 
     private static double difference(AlignmentMatrix matrix, List<float[]> weights) {
-        if (weights.size() != matrix.rows() || weights.get(0).length != matrix.columns()) {
+        if (weights.size() != matrix.rows() || weights.stream().anyMatch(row -> row.length != matrix.columns())) {
             return Double.POSITIVE_INFINITY;
         }
         double worst = 0;
@@ -103,27 +190,81 @@ public final class BundleVerification {
 
     private static Check same(String name, List<Hypothesis> one, List<Hypothesis> other) {
         double worst = 0;
-        for (int i = 0; i < one.size(); i++) {
-            if (!Arrays.equals(one.get(i).ids(), other.get(i).ids())) {
-                return new Check(name, false, "sentence " + (i + 1) + " gives other tokens");
+        List<Integer> otherTokens = new ArrayList<>();
+        for (int i = 0; i < Math.min(one.size(), other.size()); i++) {
+            if (Arrays.equals(one.get(i).ids(), other.get(i).ids())) {
+                worst = Math.max(
+                        worst, difference(one.get(i), other.get(i), one.get(i).length()));
+            } else {
+                otherTokens.add(i + 1);
             }
-            AlignmentMatrix a = one.get(i).attention().orElse(null);
-            AlignmentMatrix b = other.get(i).attention().orElse(null);
-            for (int row = 0; a != null && b != null && row < a.rows(); row++) {
-                for (int column = 0; column < a.columns(); column++) {
-                    worst = Math.max(worst, Math.abs(a.at(row, column) - b.at(row, column)));
+        }
+        List<String> faults = new ArrayList<>();
+        addIfAny(faults, "other tokens", otherTokens);
+        return measured(name, "", worst, faults);
+    }
+
+    /** Over the first {@code rows} rows; 0 without attention. */
+    private static double difference(Hypothesis one, Hypothesis other, int rows) {
+        AlignmentMatrix a = one.attention().orElse(null);
+        AlignmentMatrix b = other.attention().orElse(null);
+        double worst = 0;
+        for (int row = 0; a != null && b != null && row < rows; row++) {
+            for (int column = 0; column < a.columns(); column++) {
+                worst = Math.max(worst, Math.abs(a.at(row, column) - b.at(row, column)));
+            }
+        }
+        return worst;
+    }
+
+    /**
+     * Each greedy result against one run for each token, the tokens so far as the prefix. With shift 1 the newest token's
+     * row is not compared: the step that reads the token is still to come.
+     */
+    private static Check loop(TranslationModel model, List<TokenizedText> sources, List<Hypothesis> greedy) {
+        int shift = model.manifest().attention().shift();
+        double worst = 0;
+        List<Integer> otherTokens = new ArrayList<>();
+        List<long[]> driven = new ArrayList<>(Collections.nCopies(sources.size(), FREE));
+        for (int step = 0; ; step++) {
+            int done = step;
+            List<Integer> going = IntStream.range(0, sources.size())
+                    .filter(i -> driven.get(i).length == done && greedy.get(i).length() > done)
+                    .boxed()
+                    .toList();
+            if (going.isEmpty()) {
+                break;
+            }
+            List<Hypothesis> stepped = decode(
+                    model,
+                    going.stream().map(sources::get).toList(),
+                    going.stream().map(driven::get).toList(),
+                    new DecodingOptions(1, step + 1, 0));
+            for (int row = 0; row < going.size(); row++) {
+                int sentence = going.get(row);
+                Hypothesis whole = greedy.get(sentence);
+                Hypothesis so = stepped.get(row);
+                if (Arrays.equals(so.ids(), Arrays.copyOf(whole.ids(), step + 1))) {
+                    driven.set(sentence, so.ids());
+                    worst = Math.max(worst, difference(whole, so, step + 1 - shift));
+                } else {
+                    otherTokens.add(sentence + 1); // and it goes no further
                 }
             }
         }
-        return measured(name, "", worst);
+        List<String> faults = new ArrayList<>();
+        addIfAny(faults, "other tokens", otherTokens.stream().sorted().toList());
+        return measured(LOOP, "", worst, faults);
     }
 
     /** Padding columns are cut off when hypotheses are made, so a row that sums to 1 had none of its weight there. */
     private static Check rowsSumToOne(List<Hypothesis> one, List<Hypothesis> other) {
         double worst = 0;
+        int matrices = 0;
         for (List<Hypothesis> found : List.of(one, other)) {
             for (Hypothesis hypothesis : found) {
                 AlignmentMatrix matrix = hypothesis.attention().orElse(null);
+                matrices += matrix == null ? 0 : 1;
                 for (int row = 0; matrix != null && row < matrix.rows(); row++) {
                     double sum = 0;
                     for (int column = 0; column < matrix.columns(); column++) {
@@ -133,13 +274,22 @@ public final class BundleVerification {
                 }
             }
         }
-        return measured("rows sum to 1, nothing on padding", "", worst);
+        return matrices == 0
+                ? new Check(ROWS, "no attention is published", List.of())
+                : measured(ROWS, "", worst, List.of());
     }
 
-    private static Check measured(String name, String prefix, double worst) {
+    private static Check failing(String name, List<String> faults) {
         return new Check(
-                name,
-                worst <= TOLERANCE,
-                prefix + String.format(Locale.ROOT, "largest difference %.1e (at most %.0e)", worst, TOLERANCE));
+                name, "", faults.stream().map(fault -> name + ": " + fault).toList());
+    }
+
+    private static Check measured(String name, String prefix, double worst, List<String> faults) {
+        String figure = prefix + String.format(Locale.ROOT, "largest difference %.1e (at most %.0e)", worst, TOLERANCE);
+        List<String> all = new ArrayList<>(faults);
+        if (worst > TOLERANCE) {
+            all.add(figure);
+        }
+        return all.isEmpty() ? new Check(name, figure, List.of()) : failing(name, all);
     }
 }

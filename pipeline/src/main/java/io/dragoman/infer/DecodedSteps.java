@@ -6,17 +6,19 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What the graph chose at every step, and the walk back from the best final beam.
+ * What the graph chose at every step, and the walk back from the best final slot.
  *
- * <p>Letters: T steps, B sentences, K beams, S padded source length. At step t, slot k of a sentence holds
- * {@code tokens[t, b, k]} and continues slot {@code parents[t, b, k]} of step t-1; its attention row is the one that
- * parent attended with, so the row to publish for a token stands in the token's own slot. Taking the row of the final
- * slot at every step instead is the classical mistake (alignments then belong to other hypotheses).
+ * <p>Letters: T steps, B sentences, K slots, S padded source length. Slots are the running beams and then the pool of
+ * finished hypotheses, twice the beam size in all; a hypothesis ends in the pool, and the beams that were still running
+ * have a score of -infinity. (Graphs without a pool have the beams alone.) At step t, slot k of a sentence holds
+ * {@code tokens[t, b, k]} and continues slot {@code parents[t, b, k]} of step t-1, so the row to publish for a token
+ * stands in the token's own slot. Taking the row of the final slot at every step instead is the classical mistake
+ * (alignments then belong to other hypotheses).
  */
 final class DecodedSteps {
     private final int steps;
     private final int sentences;
-    private final int beams;
+    private final int slots;
     private final int width;
     private final long[] tokens;
     private final long[] parents;
@@ -28,25 +30,25 @@ final class DecodedSteps {
     DecodedSteps(
             int steps,
             int sentences,
-            int beams,
+            int slots,
             int width,
             long[] tokens,
             long[] parents,
             float[] logProbs,
             float[] attention,
             float[] scores) {
-        int cells = steps * sentences * beams;
+        int cells = steps * sentences * slots;
         if (tokens.length != cells
                 || parents.length != cells
                 || logProbs.length != cells
-                || scores.length != sentences * beams
+                || scores.length != sentences * slots
                 || (attention.length != 0 && attention.length != cells * width)) {
-            throw new ModelException("the graph's outputs should be [" + steps + ", " + sentences + ", " + beams
+            throw new ModelException("the graph's outputs should be [" + steps + ", " + sentences + ", " + slots
                     + "] with attention of width " + width + ": their sizes differ");
         }
         this.steps = steps;
         this.sentences = sentences;
-        this.beams = beams;
+        this.slots = slots;
         this.width = width;
         this.tokens = tokens;
         this.parents = parents;
@@ -56,15 +58,16 @@ final class DecodedSteps {
     }
 
     /**
-     * The hypotheses of one sentence, best first by {@code score / length^penalty}; the earlier slot wins a tie.
+     * The hypotheses of one sentence, at most the beam size, best first by {@code score / length^penalty}; the earlier slot
+     * wins a tie.
      *
      * @param sourceTokens the sentence's own length, at most the width: columns beyond are padding and left out
      * @param limit steps the sentence may take
      */
-    List<Hypothesis> hypotheses(int sentence, int sourceTokens, int limit, long endId, double lengthPenalty) {
+    List<Hypothesis> hypotheses(int sentence, int sourceTokens, int limit, long endId, DecodingOptions options) {
         List<Hypothesis> found = new ArrayList<>();
-        for (int slot = 0; slot < beams; slot++) {
-            float score = scores[sentence * beams + slot];
+        for (int slot = 0; slot < slots; slot++) {
+            float score = scores[sentence * slots + slot];
             if (Float.isNaN(score)) {
                 throw new ModelException("the model's score is not a number");
             }
@@ -75,9 +78,9 @@ final class DecodedSteps {
         if (found.isEmpty()) {
             throw new ModelException("the model gave every hypothesis probability 0");
         }
-        found.sort(Comparator.comparingDouble((Hypothesis h) -> h.rank(lengthPenalty))
+        found.sort(Comparator.comparingDouble((Hypothesis h) -> h.rank(options.lengthPenalty()))
                 .reversed());
-        return found;
+        return List.copyOf(found.subList(0, Math.min(found.size(), options.beamSize())));
     }
 
     private Hypothesis traceBack(int sentence, int lastSlot, int sourceTokens, int limit, long endId) {
@@ -86,8 +89,8 @@ final class DecodedSteps {
         for (int step = steps - 1; step >= 0; step--) {
             path[step] = slot;
             long parent = parents[cell(step, sentence, slot)];
-            if (parent < 0 || parent >= beams) {
-                throw new ModelException("the graph's parent should be a beam: was " + parent);
+            if (parent < 0 || parent >= slots) {
+                throw new ModelException("the graph's parent should be a slot: was " + parent);
             }
             slot = (int) parent;
         }
@@ -130,6 +133,6 @@ final class DecodedSteps {
     }
 
     private int cell(int step, int sentence, int slot) {
-        return (step * sentences + sentence) * beams + slot;
+        return (step * sentences + sentence) * slots + slot;
     }
 }

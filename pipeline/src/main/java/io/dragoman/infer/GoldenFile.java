@@ -1,6 +1,7 @@
 package io.dragoman.infer;
 
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,7 +17,7 @@ public final class GoldenFile {
      *
      * @param links over words, Pharaoh format
      * @param score mean token log-probability
-     * @param weights [target tokens][source tokens], ends of sentence included
+     * @param weights [target tokens][source tokens], ends of sentence included; no rows for a model without attention
      */
     public record Example(String source, String translation, String links, double score, List<float[]> weights) {
         public Example {
@@ -28,7 +29,7 @@ public final class GoldenFile {
     public static List<Example> read(Path file) throws IOException {
         List<Example> examples = new ArrayList<>();
         int number = 0;
-        for (String line : Files.readAllLines(file, StandardCharsets.UTF_8)) {
+        for (String line : lines(file)) {
             number++;
             if (!line.startsWith("#")) {
                 examples.add(parse(file, number, line));
@@ -40,6 +41,14 @@ public final class GoldenFile {
         return examples;
     }
 
+    private static List<String> lines(Path file) throws IOException {
+        try {
+            return Files.readAllLines(file, StandardCharsets.UTF_8);
+        } catch (CharacterCodingException e) {
+            throw new IOException(file + ": should be UTF-8: it is not", e);
+        }
+    }
+
     private static Example parse(Path file, int number, String line) throws IOException {
         String[] columns = line.split("\t", -1);
         if (columns.length != 5) {
@@ -47,7 +56,7 @@ public final class GoldenFile {
         }
         try {
             List<float[]> rows = new ArrayList<>();
-            for (String row : columns[4].split(";", -1)) {
+            for (String row : columns[4].isEmpty() ? new String[0] : columns[4].split(";", -1)) {
                 String[] cells = row.split(",", -1);
                 float[] weights = new float[cells.length];
                 for (int i = 0; i < cells.length; i++) {

@@ -18,6 +18,8 @@ import ai.djl.translate.TranslatorContext;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
 import io.dragoman.batch.PaddedBatch;
+import io.dragoman.tokenize.TokenSpan;
+import io.dragoman.tokenize.TokenizedText;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -42,6 +44,7 @@ import org.jspecify.annotations.Nullable;
 public final class OnnxTranslationModel implements TranslationModel {
     private static final Set<String> INPUTS =
             Set.of("source_ids", "source_mask", "target_prefix", "max_target_length", "beam_size");
+    private static final Set<String> OUTPUTS = Set.of("tokens", "parents", "log_probs", "scores");
     private static final String ENGINE = "OnnxRuntime";
 
     private record Request(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {}
@@ -77,7 +80,8 @@ public final class OnnxTranslationModel implements TranslationModel {
             OrtSession.SessionOptions options = new OrtSession.SessionOptions();
             options.setIntraOpNumThreads(placement.threads());
             options.setInterOpNumThreads(1);
-            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
+            // errors come back as exceptions: nothing is to be printed besides
+            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             Integer gpu = placement.gpu();
             if (gpu != null) {
                 options.addCUDA(gpu);
@@ -85,22 +89,28 @@ public final class OnnxTranslationModel implements TranslationModel {
             model.load(bundle.folder(), Bundle.MODEL, Map.of("sessionOptions", options));
         } catch (IOException | MalformedModelException | OrtException | RuntimeException | LinkageError e) {
             model.close();
-            throw new BundleException(bundle.folder(), List.of(Bundle.MODEL + " cannot be loaded: " + rootMessage(e)));
+            throw new BundleException(
+                    bundle.folder(),
+                    List.of(Bundle.MODEL + " cannot be loaded: " + rootOf(e).getMessage()));
         }
+        OnnxTranslationModel opened = new OnnxTranslationModel(bundle.manifest(), model);
         List<String> faults = checkGraph(bundle.manifest(), model);
+        if (faults.isEmpty()) {
+            faults = opened.tryOut();
+        }
         if (!faults.isEmpty()) {
-            model.close();
+            opened.close();
             throw new BundleException(bundle.folder(), faults);
         }
-        return new OnnxTranslationModel(bundle.manifest(), model);
+        return opened;
     }
 
-    private static String rootMessage(Throwable e) {
+    private static Throwable rootOf(Throwable e) {
         Throwable root = e;
         while (root.getCause() != null) {
             root = root.getCause();
         }
-        return String.valueOf(root.getMessage());
+        return root;
     }
 
     private static List<String> checkGraph(BundleManifest manifest, Model model) {
@@ -117,12 +127,44 @@ public final class OnnxTranslationModel implements TranslationModel {
                 metadata,
                 "dragoman.vocabulary_sha256",
                 manifest.vocabulary().sha256());
+        expectIfGiven(
+                faults,
+                metadata,
+                "dragoman.source_vocabulary",
+                manifest.vocabulary().sourceSize());
+        expectIfGiven(
+                faults,
+                metadata,
+                "dragoman.target_vocabulary",
+                manifest.vocabulary().targetSize());
         return faults;
+    }
+
+    /** One step with the last id of each vocabulary: fails when the graph has fewer, and shows the graph's outputs. */
+    private List<String> tryOut() {
+        BundleManifest.Vocabulary vocabulary = manifest.vocabulary();
+        long[] last = {vocabulary.sourceSize() - 1L};
+        TokenizedText source = new TokenizedText("", last, List.of(new TokenSpan("", 0, 0)), false);
+        PaddedBatch batch =
+                new PaddedBatch(List.of(source), manifest.specialIds().pad());
+        try {
+            run(new Request(batch, List.of(new long[] {vocabulary.targetSize() - 1L}), new DecodingOptions(1, 1, 0)));
+            return List.of();
+        } catch (ModelException e) {
+            return List.of("a step with the last of " + vocabulary.sourceSize() + " source and "
+                    + vocabulary.targetSize() + " target ids should work: " + e.getMessage());
+        }
     }
 
     private static void expect(List<String> faults, Map<String, String> metadata, String key, String value) {
         if (!value.equals(metadata.get(key))) {
             faults.add("the graph's " + key + " should be " + value + ": was " + metadata.get(key));
+        }
+    }
+
+    private static void expectIfGiven(List<String> faults, Map<String, String> metadata, String key, int value) {
+        if (metadata.containsKey(key)) {
+            expect(faults, metadata, key, String.valueOf(value));
         }
     }
 
@@ -136,25 +178,31 @@ public final class OnnxTranslationModel implements TranslationModel {
         if (prefixes.size() != batch.rows()) {
             throw new IllegalArgumentException("there should be a prefix, possibly empty, for each row");
         }
-        Predictor<Request, DecodedSteps> predictor = idle.poll();
-        if (predictor == null) {
-            predictor = model.newPredictor(new GraphTranslator());
-        }
-        DecodedSteps steps;
-        try {
-            steps = predictor.predict(new Request(batch, prefixes, options));
-        } catch (TranslateException | RuntimeException e) {
-            throw new ModelException("ONNX Runtime: " + rootMessage(e), e);
-        } finally {
-            idle.add(predictor);
-        }
+        DecodedSteps steps = run(new Request(batch, prefixes, options));
         List<List<Hypothesis>> found = new ArrayList<>(batch.rows());
         for (int row = 0; row < batch.rows(); row++) {
             int length = batch.sentence(row).length();
             int limit = manifest.limits().steps(length, options.maxTargetTokens(), prefixes.get(row).length);
-            found.add(steps.hypotheses(row, length, limit, manifest.specialIds().end(), options.lengthPenalty()));
+            found.add(steps.hypotheses(row, length, limit, manifest.specialIds().end(), options));
         }
         return found;
+    }
+
+    private DecodedSteps run(Request request) {
+        Predictor<Request, DecodedSteps> predictor = idle.poll();
+        if (predictor == null) {
+            predictor =
+                    model.newPredictor(new GraphTranslator(manifest.attention().published()));
+        }
+        try {
+            return predictor.predict(request);
+        } catch (TranslateException | RuntimeException e) {
+            throw rootOf(e) instanceof ModelException own
+                    ? own
+                    : new ModelException("ONNX Runtime: " + rootOf(e).getMessage(), e);
+        } finally {
+            idle.add(predictor);
+        }
     }
 
     @Override
@@ -168,6 +216,13 @@ public final class OnnxTranslationModel implements TranslationModel {
 
     /** The batch is already a batch: arrays in, arrays out, nothing is stacked by DJL. */
     private static final class GraphTranslator implements Translator<Request, DecodedSteps> {
+        private final boolean published;
+
+        /** @param published whether the manifest says that there is attention */
+        GraphTranslator(boolean published) {
+            this.published = published;
+        }
+
         @Override
         public @Nullable Batchifier getBatchifier() {
             return null;
@@ -212,6 +267,15 @@ public final class OnnxTranslationModel implements TranslationModel {
 
         @Override
         public DecodedSteps processOutput(TranslatorContext context, NDList outputs) {
+            Set<String> expected = new TreeSet<>(OUTPUTS);
+            if (published) {
+                expected.add("attention");
+            }
+            Set<String> names = new TreeSet<>();
+            outputs.forEach(output -> names.add(output.getName()));
+            if (!names.equals(expected)) {
+                throw new ModelException("the graph's outputs should be " + expected + ": were " + names);
+            }
             NDArray tokens = outputs.get("tokens");
             NDArray attention = outputs.get("attention");
             Shape shape = tokens.getShape();

@@ -17,7 +17,7 @@ public interface TranslationModel extends AutoCloseable {
      *
      * @param prefixes for each row the target ids it has to begin with, possibly none; a whole target with its end
      *     gives a forced alignment
-     * @return for each row its hypotheses, best first, at least one
+     * @return for each row its hypotheses, best first, at least one and at most the beam size
      * @throws ModelException when the run fails; nothing is known then about any row
      */
     List<List<Hypothesis>> decode(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options);

@@ -4,13 +4,16 @@ import io.dragoman.tokenize.TokenSpan;
 import io.dragoman.tokenize.TokenizedText;
 import io.dragoman.tokenize.Words;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
- * Hard links read off a matrix: for each target token or word the source token or word with the largest weight, the
- * first on a tie; the end of sentence takes no part on either side.
+ * Hard links read off a matrix as a bundle's {@link LinkChoice} says, over tokens or over words; by target position, then
+ * by source position. The row of the target's end takes no part.
  *
- * <p>Over words, the weight of a pair is the mean over the target word's tokens of the sum over the source word's tokens.
+ * <p>Letters: T target tokens, S source tokens, without their ends; W source words, V target words. Sums are in float32,
+ * over target tokens first, as where the choice was scored.
  */
 public final class WordLinks {
     private WordLinks() {}
@@ -24,46 +27,135 @@ public final class WordLinks {
         }
     }
 
-    public static List<Link> overTokens(TokenizedText source, TokenizedText target, AlignmentMatrix matrix) {
-        int columns = source.wordTokens().size();
+    /** Every token is a word of its own, so that there is nothing to merge. */
+    public static List<Link> overTokens(
+            TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
+        return links(
+                matrix,
+                IntStream.range(0, source.wordTokens().size()).toArray(),
+                IntStream.range(0, target.wordTokens().size()).toArray(),
+                choice);
+    }
+
+    /** Target words without a token get no link. */
+    public static List<Link> overWords(
+            TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
+        Words sourceWords = Words.of(source.text());
+        Words targetWords = Words.of(target.text());
+        if (sourceWords.count() == 0 || targetWords.count() == 0) {
+            return List.of();
+        }
+        return links(matrix, wordsOf(source, sourceWords), wordsOf(target, targetWords), choice);
+    }
+
+    /** The word of each token, the end left out. */
+    private static int[] wordsOf(TokenizedText text, Words words) {
+        return text.wordTokens().stream()
+                .mapToInt((TokenSpan token) -> words.wordOf(token))
+                .toArray();
+    }
+
+    /** @param sourceWords the word of each source token [S]; {@code targetWords} likewise [T] */
+    private static List<Link> links(AlignmentMatrix matrix, int[] sourceWords, int[] targetWords, LinkChoice choice) {
         List<Link> links = new ArrayList<>();
-        for (int row = 0; row < target.wordTokens().size() && columns > 0; row++) {
-            int best = 0;
-            for (int column = 1; column < columns; column++) {
-                best = matrix.at(row, column) > matrix.at(row, best) ? column : best;
+        if (sourceWords.length == 0 || targetWords.length == 0) {
+            return links;
+        }
+        int words = Arrays.stream(sourceWords).max().getAsInt() + 1;
+        float[][] weights = merged(matrix, sourceWords, targetWords, choice);
+        for (int target : Arrays.stream(targetWords).sorted().distinct().toArray()) {
+            float[] row = weights[target];
+            int best = heaviest(row);
+            if (best == words) {
+                continue; // the end
             }
-            links.add(new Link(best, row));
+            Float threshold = choice.threshold();
+            if (threshold == null) {
+                links.add(new Link(best, target));
+                continue;
+            }
+            for (int word = 0; word < words; word++) {
+                if (row[word] >= threshold) {
+                    links.add(new Link(word, target));
+                }
+            }
         }
         return links;
     }
 
-    public static List<Link> overWords(TokenizedText source, TokenizedText target, AlignmentMatrix matrix) {
-        Words sourceWords = Words.of(source.text());
-        Words targetWords = Words.of(target.text());
-        List<TokenSpan> columns = source.wordTokens();
-        List<TokenSpan> rows = target.wordTokens();
-        List<Link> links = new ArrayList<>();
-        if (sourceWords.count() == 0 || columns.isEmpty()) {
-            return links;
+    private static int heaviest(float[] row) {
+        int best = 0;
+        for (int column = 1; column < row.length; column++) {
+            best = row[column] > row[best] ? column : best;
         }
-        double[][] sums = new double[targetWords.count()][sourceWords.count()];
-        boolean[] spoken = new boolean[targetWords.count()];
-        for (int row = 0; row < rows.size() && targetWords.count() > 0; row++) {
-            int targetWord = targetWords.wordOf(rows.get(row));
-            spoken[targetWord] = true;
-            for (int column = 0; column < columns.size(); column++) {
-                sums[targetWord][sourceWords.wordOf(columns.get(column))] += matrix.at(row, column);
+        return best;
+    }
+
+    /** Weights over words [V, W], or [V, W + 1] when the end is kept. */
+    private static float[][] merged(AlignmentMatrix matrix, int[] sourceWords, int[] targetWords, LinkChoice choice) {
+        int targets = Arrays.stream(targetWords).max().getAsInt() + 1;
+        int[] columnWords = columnWords(matrix, sourceWords, choice);
+        if (choice.merge() == LinkChoice.Merge.MAX) {
+            float[][] largest = new float[targets][];
+            for (int row = 0; row < targetWords.length; row++) {
+                float[] weights = overColumns(tokenRow(matrix, row, columnWords.length, choice), columnWords);
+                float[] before = largest[targetWords[row]];
+                for (int word = 0; before != null && word < weights.length; word++) {
+                    weights[word] = Math.max(weights[word], before[word]);
+                }
+                largest[targetWords[row]] = weights;
+            }
+            return largest;
+        }
+        float[][] sums = new float[targets][columnWords.length];
+        int[] counts = new int[targets];
+        for (int row = 0; row < targetWords.length; row++) {
+            float[] weights = tokenRow(matrix, row, columnWords.length, choice);
+            counts[targetWords[row]]++;
+            for (int column = 0; column < weights.length; column++) {
+                sums[targetWords[row]][column] += weights[column];
             }
         }
-        for (int targetWord = 0; targetWord < sums.length; targetWord++) {
-            int best = 0;
-            for (int sourceWord = 1; sourceWord < sourceWords.count(); sourceWord++) {
-                best = sums[targetWord][sourceWord] > sums[targetWord][best] ? sourceWord : best;
-            }
-            if (spoken[targetWord]) {
-                links.add(new Link(best, targetWord));
+        float[][] merged = new float[targets][];
+        for (int target = 0; target < targets; target++) {
+            merged[target] = overColumns(sums[target], columnWords);
+            for (int word = 0; word < merged[target].length; word++) {
+                float mean = merged[target][word] / Math.max(1, counts[target]);
+                merged[target][word] = choice.merge() == LinkChoice.Merge.SUM ? mean * counts[target] : mean;
             }
         }
-        return links;
+        return merged;
+    }
+
+    /** The word of each column that takes part [S], or [S + 1] with the end, a word after the last, when it is kept. */
+    private static int[] columnWords(AlignmentMatrix matrix, int[] sourceWords, LinkChoice choice) {
+        if (choice.end() != LinkChoice.End.KEPT || matrix.columns() == sourceWords.length) {
+            return sourceWords;
+        }
+        int[] words = Arrays.copyOf(sourceWords, sourceWords.length + 1);
+        words[sourceWords.length] = Arrays.stream(sourceWords).max().getAsInt() + 1;
+        return words;
+    }
+
+    private static float[] tokenRow(AlignmentMatrix matrix, int row, int columns, LinkChoice choice) {
+        float[] weights = new float[columns];
+        float sum = 0;
+        for (int column = 0; column < columns; column++) {
+            weights[column] = matrix.at(row, column);
+            sum += weights[column];
+        }
+        for (int column = 0; choice.end() == LinkChoice.End.RENORMALISED && column < columns; column++) {
+            weights[column] /= Math.max(sum, Float.MIN_NORMAL);
+        }
+        return weights;
+    }
+
+    /** Summed over the columns of each word. */
+    private static float[] overColumns(float[] columns, int[] columnWords) {
+        float[] words = new float[Arrays.stream(columnWords).max().getAsInt() + 1];
+        for (int column = 0; column < columns.length; column++) {
+            words[columnWords[column]] += columns[column];
+        }
+        return words;
     }
 }

@@ -4,6 +4,7 @@ import io.dragoman.config.TopicNames;
 import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.Hypothesis;
+import io.dragoman.infer.LinkChoice;
 import io.dragoman.infer.Outcome.Translated;
 import io.dragoman.infer.WordLinks;
 import io.dragoman.ingest.Origin;
@@ -41,6 +42,9 @@ public final class OutputRecords {
      * same for a record of {@code rejections}: with more, they are in its value alone.
      */
     public static final int MAX_LUGGAGE_BYTES = 100_000;
+
+    /** The quality signal that a translation has when, and only when, there is an alignment to it. */
+    public static final String ATTENTION_ENTROPY = "attention_entropy";
 
     /** With more than this, which is close to what a topic takes, a rejection leaves key and headers out. */
     private static final int MAX_COPIED_LUGGAGE_BYTES = 800_000;
@@ -80,6 +84,7 @@ public final class OutputRecords {
     @SuppressWarnings("ArrayRecordComponent") // handed from one method to one sink, never kept
     public record Values(byte[] translation, Optional<byte[]> alignment) {}
 
+    /** @param tokenizer the target language's */
     public Values values(
             SourceText text,
             TokenizedText source,
@@ -143,7 +148,7 @@ public final class OutputRecords {
     private static Map<String, Double> signals(TokenizedText source, Hypothesis best) {
         Map<String, Double> signals = new TreeMap<>();
         signals.put("length_ratio", best.length() / (double) source.length());
-        best.attention().ifPresent(matrix -> signals.put("attention_entropy", matrix.normalizedEntropy()));
+        best.attention().ifPresent(matrix -> signals.put(ATTENTION_ENTROPY, matrix.normalizedEntropy()));
         return signals;
     }
 
@@ -155,6 +160,7 @@ public final class OutputRecords {
             AlignmentMatrix matrix,
             BundleManifest manifest,
             Origin origin) {
+        LinkChoice choice = manifest.attention().links();
         Alignment.Builder builder = Alignment.newBuilder()
                 .setId(text.id())
                 .setSourceLanguage(text.languages().source())
@@ -162,8 +168,8 @@ public final class OutputRecords {
                 .setModel(model(manifest))
                 .setSourceTokens(tokens(source))
                 .setTargetTokens(tokens(target))
-                .setTokenLinks(links(WordLinks.overTokens(source, target, matrix)))
-                .setWordLinks(links(WordLinks.overWords(source, target, matrix)))
+                .setTokenLinks(links(WordLinks.overTokens(source, target, matrix, choice)))
+                .setWordLinks(links(WordLinks.overWords(source, target, matrix, choice)))
                 .setAttentionLayer(manifest.attention().layer())
                 .setAttentionHeads(manifest.attention().heads())
                 .setAttentionShift(manifest.attention().shift())

@@ -4,23 +4,19 @@ import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import com.fasterxml.jackson.annotation.JsonProperty;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
+import java.util.OptionalLong;
 
 /**
- * Text to ids and back, by a Hugging Face {@code tokenizer.json}.
+ * Text to ids and back, by a Hugging Face {@code tokenizer.json} of byte-pair encoding or a unigram model.
  *
  * <p>The library counts in code points and leaves the space before a word in the word's span; both are put right here,
  * so every span is in UTF-16 units of the text as it was given. Detokenising is done here too, because spans in the
@@ -29,21 +25,21 @@ import java.util.regex.Pattern;
  * <p>Threading: safe for use by many threads. {@link #close} only when no call is under way.
  */
 public final class SubwordTokenizer implements AutoCloseable {
-    private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-F]{2})>");
     private static final char WORD_START = '\u2581';
 
     private final HuggingFaceTokenizer tokenizer;
-    private final String[] pieces;
+    private final Vocabulary vocabulary;
     private final SpecialIds special;
 
-    private SubwordTokenizer(HuggingFaceTokenizer tokenizer, String[] pieces, SpecialIds special) {
+    private SubwordTokenizer(HuggingFaceTokenizer tokenizer, Vocabulary vocabulary, SpecialIds special) {
         this.tokenizer = tokenizer;
-        this.pieces = pieces;
+        this.vocabulary = vocabulary;
         this.special = special;
     }
 
     /**
-     * Ids with a meaning of their own; they never come out of a text and are left out of one.
+     * Ids with a meaning of their own; of a text comes none of them but {@code unknown}, and all are left out of one.
+     * {@code start} may be one of the others.
      */
     public record SpecialIds(
             @JsonProperty(value = "pad", required = true) long pad,
@@ -57,42 +53,23 @@ public final class SubwordTokenizer implements AutoCloseable {
 
     /** @throws IOException when the file cannot be read or is no tokenizer; the message says what is wrong */
     public static SubwordTokenizer load(Path file, SpecialIds special) throws IOException {
-        String[] pieces = readPieces(file);
+        Vocabulary vocabulary = Vocabulary.read(file);
         try {
             HuggingFaceTokenizer tokenizer = HuggingFaceTokenizer.newInstance(
                     file, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
-            return new SubwordTokenizer(tokenizer, pieces, special);
+            return new SubwordTokenizer(tokenizer, vocabulary, special);
         } catch (RuntimeException e) {
             throw new IOException(file + ": not a tokenizer: " + e.getMessage(), e);
         }
     }
 
-    private static String[] readPieces(Path file) throws IOException {
-        JsonNode vocabulary;
-        try {
-            vocabulary = new ObjectMapper()
-                    .readTree(Files.readAllBytes(file))
-                    .path("model")
-                    .path("vocab");
-        } catch (JsonProcessingException e) {
-            throw new IOException(file + ": not JSON: " + e.getOriginalMessage(), e);
-        }
-        if (!vocabulary.isObject() || vocabulary.isEmpty()) {
-            throw new IOException(file + ": should have a vocabulary at model.vocab");
-        }
-        String[] pieces = new String[vocabulary.size()];
-        for (Map.Entry<String, JsonNode> entry : vocabulary.properties()) {
-            int id = entry.getValue().asInt(-1);
-            if (id < 0 || id >= pieces.length || pieces[id] != null) {
-                throw new IOException(file + ": ids should be 0 to " + (pieces.length - 1) + ", each once: was " + id);
-            }
-            pieces[id] = entry.getKey();
-        }
-        return pieces;
+    public int vocabularySize() {
+        return vocabulary.size();
     }
 
-    public int vocabularySize() {
-        return pieces.length;
+    /** The id of what has no piece; empty when the file names none. */
+    public OptionalLong unknownId() {
+        return vocabulary.unknown();
     }
 
     /**
@@ -112,7 +89,8 @@ public final class SubwordTokenizer implements AutoCloseable {
         ids[found.length] = special.end();
         List<TokenSpan> tokens = new ArrayList<>(ids.length);
         for (int i = 0; i < found.length; i++) {
-            tokens.add(span(found[i], text, units[spans[i].getStart()], units[spans[i].getEnd()]));
+            ids[i] = special.isSpecial(ids[i]) ? special.unknown() : ids[i]; // a text that spells "</s>" has no end
+            tokens.add(span(ids[i], text, units[spans[i].getStart()], units[spans[i].getEnd()]));
         }
         tokens.add(new TokenSpan(piece(special.end()), text.length(), text.length()));
         return new TokenizedText(text, ids, tokens, true);
@@ -137,7 +115,7 @@ public final class SubwordTokenizer implements AutoCloseable {
         int[][] spans = new int[ids.length][];
         List<Integer> run = new ArrayList<>();
         for (int i = 0; i < ids.length; i++) {
-            if (isByte(ids[i])) {
+            if (vocabulary.isByte(ids[i])) {
                 run.add(i);
                 continue;
             }
@@ -163,11 +141,7 @@ public final class SubwordTokenizer implements AutoCloseable {
     }
 
     private String piece(long id) {
-        return pieces[Math.toIntExact(id)];
-    }
-
-    private boolean isByte(long id) {
-        return BYTE_PIECE.matcher(piece(id)).matches();
+        return vocabulary.piece(id);
     }
 
     /**
@@ -177,7 +151,7 @@ public final class SubwordTokenizer implements AutoCloseable {
     private void appendBytes(long[] ids, List<Integer> run, StringBuilder text, int[][] spans) {
         ByteBuffer bytes = ByteBuffer.allocate(run.size());
         for (int i : run) {
-            bytes.put((byte) Integer.parseInt(piece(ids[i]).substring(3, 5), 16));
+            bytes.put(vocabulary.byteOf(ids[i]));
         }
         int start = text.length();
         try {

@@ -44,7 +44,7 @@ final class Intake {
         }
         TokenizedText source;
         try {
-            source = route.tokenizer().tokenize(text.text());
+            source = route.tokenizers().source().tokenize(text.text());
         } catch (RuntimeException e) {
             return refused(text, Reason.UNDECODABLE, "the text cannot be tokenized: " + e.getMessage());
         }

@@ -118,10 +118,15 @@ public final class Pipeline implements AutoCloseable {
         }
     }
 
+    /** Where bundles named without a path are. */
+    public static Path bundlesFolder(Path home) {
+        return home.resolve("model-export").resolve("bundles");
+    }
+
     /** The folder a bundle's name stands for: itself when it is a path, otherwise one that comes with Dragoman. */
     public static Path bundleFolder(Path home, String name) {
         return name.matches("[A-Za-z0-9_.-]+") && !Path.of(name).toFile().isDirectory()
-                ? home.resolve("model-export").resolve("bundles").resolve(name)
+                ? bundlesFolder(home).resolve(name)
                 : Path.of(name);
     }
 
@@ -138,7 +143,7 @@ public final class Pipeline implements AutoCloseable {
         TranslationModel model = OnnxTranslationModel.open(bundle, placement);
         try {
             return new Route(
-                    bundle.openTokenizer(),
+                    bundle.openTokenizers(),
                     new TranslationService(
                             model,
                             options(config, bundle.manifest()),
@@ -339,6 +344,6 @@ public final class Pipeline implements AutoCloseable {
     private static void closeRoute(Route route) {
         route.service().close();
         route.service().model().close();
-        route.tokenizer().close();
+        route.tokenizers().close();
     }
 }

@@ -86,7 +86,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
                 underWay.source(),
                 (Outcome.Translated) outcome,
                 route.manifest(),
-                route.tokenizer(),
+                route.tokenizers().target(),
                 origin);
         here.forward(record.withValue(values.translation()), TranslationTopology.TRANSLATIONS);
         values.alignment()

@@ -74,6 +74,7 @@ class DragomanTest {
                 "topics create --partitions x ; Invalid value for option '--partitions': 'x' is not an int"
                         + " (see `dragoman topics create --help`)",
                 "bundle inspect ; Missing required parameter: 'BUNDLE' (see `dragoman bundle inspect --help`)",
+                "bundle import ; Missing required parameter: 'PATH' (see `dragoman bundle import --help`)",
                 "run --config a --set x ; Value for option option '--set' (NAME=VALUE) should be in KEY=VALUE format"
                         + " but was x (see `dragoman run --help`)"
             })
@@ -98,6 +99,7 @@ class DragomanTest {
                 "bundle list --help",
                 "bundle inspect --help",
                 "bundle verify --help",
+                "bundle import --help",
                 "config --help",
                 "bench --help"
             })

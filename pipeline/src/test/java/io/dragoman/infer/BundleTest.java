@@ -2,17 +2,22 @@ package io.dragoman.infer;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
+import io.dragoman.tokenize.TokenizerPair;
+import io.dragoman.tokenize.UnigramTokenizer;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -94,9 +99,148 @@ class BundleTest {
         assertEquals(
                 "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a",
                 bundle.manifest().modelSha256());
-        try (SubwordTokenizer tokenizer = bundle.openTokenizer()) {
-            assertEquals(310, tokenizer.vocabularySize());
+        try (TokenizerPair tokenizers = bundle.openTokenizers()) {
+            assertEquals(310, tokenizers.source().vocabularySize());
+            assertSame(tokenizers.source(), tokenizers.target());
         }
+        assertEquals(LinkChoice.DEFAULT, bundle.manifest().attention().links());
+    }
+
+    private void add(String name) throws IOException {
+        object("files")
+                .putObject(name)
+                .put("sha256", Bundle.sha256(folder.resolve(name)))
+                .put("bytes", Files.size(folder.resolve(name)));
+    }
+
+    @Test
+    void shouldOpenATargetTokenizerOfItsOwn() throws Exception {
+        UnigramTokenizer.copyTo(folder.resolve("target_tokenizer.json"));
+        add("target_tokenizer.json");
+        object("vocabulary").put("target_size", UnigramTokenizer.SIZE);
+        object("special_ids").put("unknown", 1).put("end", 0).put("pad", 43).put("start", 43);
+        assertEquals(
+                List.of("tokenizer.json should have special_ids.unknown, 1, as its unknown token: has 3"), faults());
+        Files.copy(
+                folder.resolve("target_tokenizer.json"),
+                folder.resolve("tokenizer.json"),
+                StandardCopyOption.REPLACE_EXISTING);
+        add("tokenizer.json");
+        object("vocabulary")
+                .put("source_size", UnigramTokenizer.SIZE)
+                .put("sha256", Bundle.sha256(folder.resolve("tokenizer.json")));
+        try (TokenizerPair tokenizers = open().openTokenizers()) {
+            assertNotSame(tokenizers.source(), tokenizers.target());
+            assertEquals(
+                    "le chat",
+                    tokenizers.target().detokenize(new long[] {5, 6, 0}).text());
+        }
+    }
+
+    @Test
+    void shouldHoldATargetTokenizerAgainstTheManifest() throws IOException {
+        UnigramTokenizer.copyTo(folder.resolve("target_tokenizer.json"));
+        assertEquals(List.of("target_tokenizer.json is there and not listed under files"), faults());
+        add("target_tokenizer.json");
+        object("vocabulary").put("target_size", 45);
+        assertEquals(
+                List.of(
+                        "target_tokenizer.json should have 45 entries: has 44",
+                        "target_tokenizer.json should have special_ids.unknown, 3, as its unknown token: has 1"),
+                faults());
+        Files.delete(folder.resolve("target_tokenizer.json"));
+        assertEquals(List.of("target_tokenizer.json is missing"), faults());
+    }
+
+    @Test
+    void shouldFindASpecialTokenThatIsMissing() throws IOException {
+        Path file = folder.resolve("tokenizer.json");
+        Files.writeString(file, Files.readString(file).replace("\"unk_token\": \"<unk>\"", "\"unk_token\": null"));
+        add("tokenizer.json");
+        object("vocabulary").put("sha256", Bundle.sha256(file));
+        object("special_ids").put("pad", 2);
+        assertEquals(
+                List.of(
+                        "tokenizer.json should have special_ids.unknown, 3, as its unknown token: has none",
+                        "special_ids.end should be an id of its own: were SpecialIds[pad=2, start=1, end=2,"
+                                + " unknown=3]"),
+                faults());
+    }
+
+    @Test
+    void shouldTakeAStartThatIsThePadding() throws Exception {
+        object("special_ids").put("start", 0);
+        assertEquals(0, open().manifest().specialIds().start());
+    }
+
+    @Test
+    void shouldTakeOneLimitForAllSentences() throws Exception {
+        object("limits").put("target_ratio", 0).put("target_offset", 511);
+        assertEquals(
+                new BundleManifest.Limits(200, 256, 0, 511), open().manifest().limits());
+        object("limits").put("target_ratio", 2).put("target_offset", 0);
+        assertEquals(
+                new BundleManifest.Limits(200, 256, 2, 0), open().manifest().limits());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0, 0", "-1, 20", "2, -1", "1, -1"})
+    void shouldRefuseLimitsThatAllowNothing(int ratio, int offset) {
+        object("limits").put("target_ratio", ratio).put("target_offset", offset);
+        assertEquals(
+                List.of("limits should have target_ratio and target_offset of at least 0, not both 0: were"
+                        + " Limits[maxSourceTokens=200, maxTargetTokens=256, targetRatio=" + ratio
+                        + ", targetOffset=" + offset + "]"),
+                faults());
+    }
+
+    @Test
+    void shouldTakeAModelWithoutAttention() throws Exception {
+        manifest.putObject("attention").put("published", false);
+        manifest.remove("architecture_name");
+        manifest.remove("scores");
+        Files.writeString(folder.resolve("golden.tsv"), "le chat\tthe cat\t\t-0.5\t\n");
+        add("golden.tsv");
+        BundleManifest found = open().manifest();
+        assertFalse(found.attention().published());
+        assertEquals(LinkChoice.DEFAULT, found.attention().links());
+        assertEquals(
+                List.of(), GoldenFile.read(folder.resolve("golden.tsv")).get(0).weights());
+    }
+
+    @Test
+    void shouldReadHowLinksAreChosen() throws Exception {
+        object("attention")
+                .putObject("links")
+                .put("end", "kept")
+                .put("merge", "max")
+                .put("threshold", 0.3);
+        LinkChoice choice = open().manifest().attention().links();
+        assertEquals(new LinkChoice(LinkChoice.End.KEPT, LinkChoice.Merge.MAX, 0.3f), choice);
+        assertEquals("end kept, max, >= 0.3", choice.toString());
+        object("attention")
+                .putObject("links")
+                .put("end", "renormalised")
+                .put("merge", "sum")
+                .putNull("threshold");
+        choice = open().manifest().attention().links();
+        assertEquals(new LinkChoice(LinkChoice.End.RENORMALISED, LinkChoice.Merge.SUM, null), choice);
+        assertEquals("end renormalised, sum, argmax", choice.toString());
+    }
+
+    @Test
+    void shouldRefuseAChoiceOfLinksThatItDoesNotKnow() {
+        object("attention").putObject("links").put("end", "doubled").put("merge", "mean");
+        assertEquals(1, faults().size());
+        assertTrue(faults().get(0).startsWith("bundle.json: "), faults().get(0));
+        assertTrue(faults().get(0).contains("\"doubled\""), faults().get(0));
+    }
+
+    @Test
+    void shouldFindAGoldenFileThatIsNone() throws IOException {
+        Files.write(folder.resolve("golden.tsv"), new byte[] {'a', (byte) 0xe9, '\n'});
+        add("golden.tsv");
+        assertEquals(List.of(folder.resolve("golden.tsv") + ": should be UTF-8: it is not"), faults());
     }
 
     @Test
@@ -113,11 +257,12 @@ class BundleTest {
                         "../outside should be a plain file name",
                         "golden.tsv is missing",
                         "model.onnx should have 4 bytes: has 3 (truncated or replaced?)",
-                        "limits should be positive: were Limits[maxSourceTokens=0, maxTargetTokens=256, targetRatio=2,"
+                        "limits should allow at least 2 tokens on both sides: were Limits[maxSourceTokens=0, maxTargetTokens=256, targetRatio=2,"
                                 + " targetOffset=20]",
                         "decoding should have a positive beam size and length penalty: was Decoding[beamSize=0,"
                                 + " lengthPenalty=1.0]",
-                        "the vocabulary should have 8000 entries: has 310",
+                        "vocabulary.target_size should be source_size, 8000, without a target_tokenizer.json: was 310",
+                        "tokenizer.json should have 8000 entries: has 310",
                         "vocabulary.sha256 is not that of tokenizer.json",
                         "special_ids.end should be in the vocabulary: was 310",
                         "special_ids.pad should be in the vocabulary: was -1"),
@@ -218,7 +363,9 @@ class BundleTest {
     @Test
     void shouldNeedOneVocabularyForBothLanguages() {
         object("vocabulary").put("target_size", 400);
-        assertEquals(List.of("the target vocabulary should be the source's, 310 entries: has 400"), faults());
+        assertEquals(
+                List.of("vocabulary.target_size should be source_size, 310, without a target_tokenizer.json: was 400"),
+                faults());
     }
 
     @Test
@@ -250,7 +397,7 @@ class BundleTest {
                 "'# x\na\tb\tc\t0\t1\t2\n' ; 2: should have 5 columns: has 6",
                 "'a\tb\tc\tmuch\t1\n' ; 1: For input string: \"much\"",
                 "'a\tb\tc\t0\t1,x\n' ; 1: For input string: \"x\"",
-                "'a\tb\tc\t0\t\n' ; 1: empty String"
+                "'a\tb\tc\t0\t1,\n' ; 1: empty String"
             })
     void shouldSayWhereAGoldenFileIsWrong(String text, String message) throws IOException {
         Path file = folder.resolve("golden.tsv");

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.dragoman.batch.PaddedBatch;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
+import io.dragoman.tokenize.TokenizerPair;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -43,14 +44,11 @@ class BundleVerificationTest {
     }
 
     private List<BundleVerification.Check> checks(TranslationModel model) throws IOException {
-        return BundleVerification.run(new Bundle(folder, model.manifest()), model, tokenizer);
+        return BundleVerification.run(new Bundle(folder, model.manifest()), model, TokenizerPair.shared(tokenizer));
     }
 
     private List<String> failing(TranslationModel model) throws IOException {
-        return checks(model).stream()
-                .filter(check -> !check.holds())
-                .map(check -> check.name() + ": " + check.detail())
-                .toList();
+        return checks(model).stream().flatMap(check -> check.faults().stream()).toList();
     }
 
     /** Answers as the echo does, then lets a subclass spoil it. */
@@ -87,7 +85,7 @@ class BundleVerificationTest {
                 good.ids(),
                 good.logProbs(),
                 Optional.of(new AlignmentMatrix(matrix.rows(), matrix.columns(), weights)),
-                false);
+                good.truncated());
     }
 
     @Test
@@ -95,13 +93,12 @@ class BundleVerificationTest {
         List<BundleVerification.Check> checks = checks(FakeTranslationModel.echo());
         assertEquals(
                 List.of(
-                        "golden sentences: 2 sentences, largest difference 0.0e+00 (at most 1e-04)",
-                        "padded batch = single sentence: largest difference 0.0e+00 (at most 1e-04)",
-                        "attention of the search = of a forced pass: largest difference 0.0e+00 (at most 1e-04)",
-                        "rows sum to 1, nothing on padding: largest difference 0.0e+00 (at most 1e-04)"),
-                checks.stream()
-                        .map(check -> check.name() + ": " + check.detail())
-                        .toList());
+                        "ok    golden sentences (ONNX = PyTorch): 2 sentences, largest difference 0.0e+00 (at most 1e-04)",
+                        "ok    padded batch = single sentence: largest difference 0.0e+00 (at most 1e-04)",
+                        "ok    attention of the search = of a forced pass: largest difference 0.0e+00 (at most 1e-04)",
+                        "ok    Loop = step-driven: largest difference 0.0e+00 (at most 1e-04)",
+                        "ok    rows sum to 1, nothing on padding: largest difference 0.0e+00 (at most 1e-04)"),
+                checks.stream().map(BundleVerification.Check::toString).toList());
         assertTrue(checks.stream().allMatch(BundleVerification.Check::holds));
     }
 
@@ -109,21 +106,23 @@ class BundleVerificationTest {
     void shouldFindAnotherTranslation() throws IOException {
         golden("le chat\tthe cat\t0-0 1-1\t-0.5\t" + WEIGHTS);
         assertEquals(
-                List.of("golden sentences: sentence 1 gives another translation"),
+                List.of("golden sentences (ONNX = PyTorch): another translation in sentences [1]"),
                 failing(FakeTranslationModel.echo()));
     }
 
     @Test
     void shouldFindOtherLinks() throws IOException {
         golden("le chat\tle chat\t0-0 1-1\t-0.5\t" + WEIGHTS, "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS);
-        assertEquals(List.of("golden sentences: sentence 2 gives other links"), failing(FakeTranslationModel.echo()));
+        assertEquals(
+                List.of("golden sentences (ONNX = PyTorch): other links in sentences [2]"),
+                failing(FakeTranslationModel.echo()));
     }
 
     @Test
     void shouldFindAnotherScore() throws IOException {
         golden("le chat\tle chat\t0-0 1-1\t-0.75\t" + WEIGHTS);
         assertEquals(
-                List.of("golden sentences: 1 sentences, largest difference 2.5e-01 (at most 1e-04)"),
+                List.of("golden sentences (ONNX = PyTorch): 1 sentences, largest difference 2.5e-01 (at most 1e-04)"),
                 failing(FakeTranslationModel.echo()));
     }
 
@@ -132,12 +131,16 @@ class BundleVerificationTest {
         TranslationModel model = new Spoilt() {
             @Override
             Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
-                return batch.rows() > 1 && prefix.length == 0
+                return batch.rows() > 1 && prefix.length == 0 && good.length() > 1
                         ? FakeTranslationModel.hypothesis(batch.sentence(0), 261, 2)
                         : good;
             }
         };
-        assertEquals(List.of("padded batch = single sentence: sentence 1 gives other tokens"), failing(model));
+        assertEquals(
+                List.of(
+                        "padded batch = single sentence: other tokens in sentences [1, 2]",
+                        "Loop = step-driven: other tokens in sentences [1, 2]"),
+                failing(model));
     }
 
     @Test
@@ -145,7 +148,7 @@ class BundleVerificationTest {
         TranslationModel model = new Spoilt() {
             @Override
             Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
-                return prefix.length > 0 ? withFirstWeight(good, -0.25f) : good;
+                return prefix.length == good.length() ? withFirstWeight(good, -0.25f) : good;
             }
         };
         assertEquals(
@@ -165,5 +168,101 @@ class BundleVerificationTest {
         assertEquals(
                 List.of("rows sum to 1, nothing on padding: largest difference 2.5e-01 (at most 1e-04)"),
                 failing(model));
+    }
+
+    @Test
+    void shouldFindALoopWhoseStepsChooseOtherwise() throws IOException {
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                boolean secondStep = prefix.length == 1 && good.length() == 2;
+                long[] ids = good.ids();
+                return secondStep
+                        ? new Hypothesis(new long[] {ids[0], 261}, good.logProbs(), good.attention(), true)
+                        : good;
+            }
+        };
+        assertEquals(List.of("Loop = step-driven: other tokens in sentences [1, 2]"), failing(model));
+    }
+
+    @Test
+    void shouldFindALoopWhoseStepsAttendOtherwise() throws IOException {
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return prefix.length == 1 && good.length() == 2 ? withFirstWeight(good, -0.25f) : good;
+            }
+        };
+        assertEquals(List.of("Loop = step-driven: largest difference 2.5e-01 (at most 1e-04)"), failing(model));
+    }
+
+    /** With shift 1, which the fake's manifest states, the row of a step's newest token is not its last yet. */
+    @Test
+    void shouldNotCompareARowThatTheNextStepStillMakes() throws IOException {
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return prefix.length == 0 && good.length() == 1 ? withFirstWeight(good, -0.25f) : good;
+            }
+        };
+        assertEquals(List.of(), failing(model));
+    }
+
+    @Test
+    void shouldReportEveryFailingCheck() throws IOException {
+        golden("le chat\tthe cat\t0-0 1-1\t-0.5\t" + WEIGHTS, "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS);
+        TranslationModel model = new Spoilt() {
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                if (prefix.length == good.length()) {
+                    throw new ModelException("out of memory");
+                }
+                return good.length() > 1 && prefix.length == 0 && batch.rows() > 1
+                        ? withFirstWeight(good, -0.25f)
+                        : good;
+            }
+        };
+        assertEquals(
+                List.of(
+                        "golden sentences (ONNX = PyTorch): another translation in sentences [1]",
+                        "golden sentences (ONNX = PyTorch): other links in sentences [2]",
+                        "padded batch = single sentence: largest difference 2.5e-01 (at most 1e-04)",
+                        "attention of the search = of a forced pass: the model failed: out of memory",
+                        "Loop = step-driven: largest difference 2.5e-01 (at most 1e-04)",
+                        "rows sum to 1, nothing on padding: largest difference 2.5e-01 (at most 1e-04)"),
+                failing(model));
+    }
+
+    @Test
+    void shouldSayWhenTheModelCannotRunAtAll() throws IOException {
+        TranslationModel model = FakeTranslationModel.echo().failingOn(text -> true);
+        List<String> failing = failing(model);
+        assertEquals("golden sentences (ONNX = PyTorch): the model failed: no answer for poison", failing.get(0));
+        assertEquals(4, failing.size(), failing.toString());
+    }
+
+    @Test
+    void shouldPassASoundModelWithoutAttention() throws IOException {
+        golden("le chat\tle chat\t\t-0.5\t", "noir\tnoir\t\t-0.5\t");
+        BundleManifest blind = FakeTranslationModel.withoutAttention(FakeTranslationModel.manifest("fr", "en", 20));
+        TranslationModel model = FakeTranslationModel.answering(source -> List.of(new Hypothesis(
+                        source.ids(),
+                        FakeTranslationModel.hypothesis(source, source.ids()).logProbs(),
+                        Optional.empty(),
+                        false)))
+                .with(blind);
+        List<BundleVerification.Check> checks = checks(model);
+        assertEquals(List.of(), failing(model));
+        assertEquals(
+                "ok    rows sum to 1, nothing on padding: no attention is published",
+                checks.get(4).toString());
+    }
+
+    @Test
+    void shouldListTheFaultsOfAFolderWithoutRunningIt() throws IOException {
+        List<BundleVerification.Check> checks = BundleVerification.of(folder);
+        assertEquals(
+                List.of("FAIL  bundle.json is missing: is this a model folder?"),
+                checks.stream().map(BundleVerification.Check::toString).toList());
     }
 }

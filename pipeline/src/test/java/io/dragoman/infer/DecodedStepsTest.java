@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
-/** Letters: T steps, B sentences, K beams, S padded source length. */
+/** Letters: T steps, B sentences, K slots, S padded source length. */
 class DecodedStepsTest {
     private static final long END = 2;
     private static final float NO = Float.NEGATIVE_INFINITY;
@@ -42,7 +42,7 @@ class DecodedStepsTest {
 
     @Test
     void shouldWalkTheParentsBackFromEachFinalSlot() {
-        List<Hypothesis> found = crossing().hypotheses(0, 2, 10, END, 0);
+        List<Hypothesis> found = crossing().hypotheses(0, 2, 10, END, penalty(0));
         assertEquals(2, found.size());
         assertArrayEquals(new long[] {10, 21, END}, found.get(0).ids());
         assertArrayEquals(new float[] {-0.10f, -0.21f, -0.30f}, found.get(0).logProbs());
@@ -53,7 +53,7 @@ class DecodedStepsTest {
 
     @Test
     void shouldTakeEachAttentionRowFromItsTokensOwnSlot() {
-        List<Hypothesis> found = crossing().hypotheses(0, 2, 10, END, 0);
+        List<Hypothesis> found = crossing().hypotheses(0, 2, 10, END, penalty(0));
         assertMatrix(new float[][] {{0.00f, 1.00f}, {0.11f, 0.89f}, {0.20f, 0.80f}}, found.get(0));
         assertMatrix(new float[][] {{0.01f, 0.99f}, {0.10f, 0.90f}, {0.21f, 0.79f}}, found.get(1));
     }
@@ -73,12 +73,12 @@ class DecodedStepsTest {
                     .6f, .4f, .7f, .3f, .8f, .2f, .9f, .1f
                 },
                 new float[] {-2, -2, -2, -3});
-        List<Hypothesis> second = steps.hypotheses(1, 2, 10, END, 0);
+        List<Hypothesis> second = steps.hypotheses(1, 2, 10, END, penalty(0));
         assertArrayEquals(new long[] {31, 40}, second.get(0).ids());
         assertMatrix(new float[][] {{.2f, .8f}, {.8f, .2f}}, second.get(0));
         assertArrayEquals(new long[] {31, END}, second.get(1).ids());
         assertMatrix(new float[][] {{.2f, .8f}, {.9f, .1f}}, second.get(1));
-        List<Hypothesis> first = steps.hypotheses(0, 1, 10, END, 0);
+        List<Hypothesis> first = steps.hypotheses(0, 1, 10, END, penalty(0));
         assertArrayEquals(new long[] {11, 20}, first.get(0).ids());
         assertArrayEquals(new long[] {10, END}, first.get(1).ids());
     }
@@ -95,7 +95,7 @@ class DecodedStepsTest {
                 new float[] {-1, -1, -1, -1, 0, -1, 0, -1},
                 ones(8),
                 new float[] {-2, -4});
-        List<Hypothesis> found = steps.hypotheses(0, 1, 4, END, 0);
+        List<Hypothesis> found = steps.hypotheses(0, 1, 4, END, penalty(0));
         assertArrayEquals(new long[] {10, END}, found.get(0).ids());
         assertFalse(found.get(0).truncated());
         assertEquals(2, found.get(0).attention().orElseThrow().rows());
@@ -109,16 +109,16 @@ class DecodedStepsTest {
                 1, 1, 3, 1, new long[] {END, 5, 5}, new long[3], new float[] {-1, NO, NO}, ones(3), new float[] {
                     -1, NO, NO
                 });
-        assertEquals(1, steps.hypotheses(0, 1, 5, END, 0).size());
+        assertEquals(1, steps.hypotheses(0, 1, 5, END, penalty(0)).size());
     }
 
     @Test
     void shouldStopAtTheLimitAndSaySo() {
-        Hypothesis cut = crossing().hypotheses(0, 2, 2, END, 0).get(0);
+        Hypothesis cut = crossing().hypotheses(0, 2, 2, END, penalty(0)).get(0);
         assertArrayEquals(new long[] {10, 21}, cut.ids());
         assertTrue(cut.truncated());
         assertMatrix(new float[][] {{0.00f, 1.00f}, {0.11f, 0.89f}}, cut);
-        Hypothesis whole = crossing().hypotheses(0, 2, 3, END, 0).get(0);
+        Hypothesis whole = crossing().hypotheses(0, 2, 3, END, penalty(0)).get(0);
         assertEquals(3, whole.length());
         assertFalse(whole.truncated(), "an end at the limit is an end");
     }
@@ -131,15 +131,16 @@ class DecodedStepsTest {
         float[] scores = {-2.0f, -2.3f};
         DecodedSteps steps = new DecodedSteps(3, 1, 2, 1, tokens, parents, logProbs, ones(6), scores);
         assertArrayEquals(
-                new long[] {10, END}, steps.hypotheses(0, 1, 9, END, 0).get(0).ids());
+                new long[] {10, END},
+                steps.hypotheses(0, 1, 9, END, penalty(0)).get(0).ids());
         assertArrayEquals(
                 new long[] {11, 21, END},
-                steps.hypotheses(0, 1, 9, END, 1).get(0).ids());
-        assertEquals(-1.0, steps.hypotheses(0, 1, 9, END, 0).get(0).score(), 1e-6);
-        assertEquals(-2.3 / 3, steps.hypotheses(0, 1, 9, END, 1).get(0).score(), 1e-6);
+                steps.hypotheses(0, 1, 9, END, penalty(1)).get(0).ids());
+        assertEquals(-1.0, steps.hypotheses(0, 1, 9, END, penalty(0)).get(0).score(), 1e-6);
+        assertEquals(-2.3 / 3, steps.hypotheses(0, 1, 9, END, penalty(1)).get(0).score(), 1e-6);
         assertEquals(
                 -2.0 / Math.pow(2, 0.6),
-                steps.hypotheses(0, 1, 9, END, 0).get(0).rank(0.6),
+                steps.hypotheses(0, 1, 9, END, penalty(0)).get(0).rank(0.6),
                 1e-6);
     }
 
@@ -151,7 +152,7 @@ class DecodedStepsTest {
                 });
         assertEquals(
                 List.of(8L, 9L, 7L),
-                steps.hypotheses(0, 1, 1, END, 1).stream()
+                steps.hypotheses(0, 1, 1, END, penalty(1)).stream()
                         .map(hypothesis -> hypothesis.ids()[0])
                         .toList());
     }
@@ -160,7 +161,9 @@ class DecodedStepsTest {
     void shouldGiveNoMatrixWithoutAttention() {
         DecodedSteps steps = new DecodedSteps(
                 1, 1, 1, 5, new long[] {END}, new long[1], new float[] {-1}, new float[0], new float[] {-1});
-        assertEquals(Optional.empty(), steps.hypotheses(0, 3, 5, END, 0).get(0).attention());
+        assertEquals(
+                Optional.empty(),
+                steps.hypotheses(0, 3, 5, END, penalty(0)).get(0).attention());
     }
 
     @Test
@@ -186,9 +189,9 @@ class DecodedStepsTest {
     }
 
     @Test
-    void shouldFailOnAParentThatIsNoBeam() {
-        assertFailure("the graph's parent should be a beam: was 1", single(END, 1, -1, 1, -1));
-        assertFailure("the graph's parent should be a beam: was -1", single(END, -1, -1, 1, -1));
+    void shouldFailOnAParentThatIsNoSlot() {
+        assertFailure("the graph's parent should be a slot: was 1", single(END, 1, -1, 1, -1));
+        assertFailure("the graph's parent should be a slot: was -1", single(END, -1, -1, 1, -1));
     }
 
     @Test
@@ -223,6 +226,49 @@ class DecodedStepsTest {
         assertEquals(40, limits.steps(3, 256, 40), "forced positions always may");
     }
 
+    /** Beam 2: slots 0 and 1 run, 2 and 3 are the pool, whose hypotheses end at different steps. */
+    @Test
+    void shouldFindHypothesesInThePoolAndNoneAmongTheBeamsThatStillRan() {
+        DecodedSteps steps = new DecodedSteps(
+                3,
+                1,
+                4,
+                1,
+                new long[] {10, 11, END, END, 20, 21, END, END, 30, 31, END, END}, // [T, B, K]
+                new long[] {0, 0, 2, 3, 0, 1, 1, 3, 0, 1, 2, 0}, // slot 1 ends at step 1, slot 0 at step 2
+                new float[] {-1, -2, 0, 0, -1, -2, -0.5f, 0, -1, -2, 0, -0.25f},
+                new float[] {.10f, .11f, .12f, .13f, .20f, .21f, .22f, .23f, .30f, .31f, .32f, .33f},
+                new float[] {NO, NO, -2.5f, -2.25f});
+        List<Hypothesis> found = steps.hypotheses(0, 1, 9, END, new DecodingOptions(2, 9, 0));
+        assertEquals(2, found.size());
+        assertArrayEquals(new long[] {10, 20, END}, found.get(0).ids());
+        assertMatrix(new float[][] {{.10f}, {.20f}, {.33f}}, found.get(0));
+        assertArrayEquals(new long[] {11, END}, found.get(1).ids());
+        assertArrayEquals(new float[] {-2, -0.5f}, found.get(1).logProbs());
+        assertMatrix(new float[][] {{.11f}, {.22f}}, found.get(1));
+    }
+
+    @Test
+    void shouldGiveAtMostAsManyHypothesesAsBeams() {
+        assertEquals(
+                1,
+                crossing()
+                        .hypotheses(0, 2, 10, END, new DecodingOptions(1, 10, 0))
+                        .size());
+    }
+
+    @Test
+    void shouldAllowTheSameStepsToAllSentencesWhenTheRatioIsZero() {
+        BundleManifest.Limits flat = new BundleManifest.Limits(512, 512, 0, 511);
+        assertEquals(511, flat.steps(2, 512, 0));
+        assertEquals(511, flat.steps(500, 512, 0));
+        assertEquals(64, flat.steps(500, 64, 0));
+    }
+
+    private static DecodingOptions penalty(double lengthPenalty) {
+        return new DecodingOptions(4, 10, lengthPenalty);
+    }
+
     private static DecodedSteps single(long token, long parent, float logProb, float weight, float score) {
         return new DecodedSteps(
                 1,
@@ -237,7 +283,7 @@ class DecodedStepsTest {
     }
 
     private static void assertFailure(String message, DecodedSteps steps) {
-        ModelException e = assertThrows(ModelException.class, () -> steps.hypotheses(0, 1, 1, END, 0));
+        ModelException e = assertThrows(ModelException.class, () -> steps.hypotheses(0, 1, 1, END, penalty(0)));
         assertEquals(message, e.getMessage());
     }
 

@@ -92,6 +92,21 @@ public final class FakeTranslationModel implements TranslationModel {
         return new Hypothesis(ids, logProbs, Optional.of(new AlignmentMatrix(ids.length, columns, weights)), !ended);
     }
 
+    /** What is left of a hypothesis at the length limit. */
+    static Hypothesis cut(Hypothesis whole, int limit) {
+        if (whole.length() <= limit) {
+            return whole;
+        }
+        Optional<AlignmentMatrix> rows = whole.attention().map(matrix -> {
+            float[] weights = new float[limit * matrix.columns()];
+            for (int i = 0; i < weights.length; i++) {
+                weights[i] = matrix.at(i / matrix.columns(), i % matrix.columns());
+            }
+            return new AlignmentMatrix(limit, matrix.columns(), weights);
+        });
+        return new Hypothesis(Arrays.copyOf(whole.ids(), limit), Arrays.copyOf(whole.logProbs(), limit), rows, true);
+    }
+
     /** A manifest for {@link TinyTokenizer}, beam 1. */
     public static BundleManifest manifest(String source, String target, int maxSourceTokens) {
         return new BundleManifest(
@@ -105,9 +120,27 @@ public final class FakeTranslationModel implements TranslationModel {
                 TinyTokenizer.SPECIAL,
                 new BundleManifest.Limits(maxSourceTokens, 30, 2, 10),
                 new BundleManifest.Decoding(1, 1.0),
-                new BundleManifest.Attention(true, 3, List.of(0, 2), 1),
+                new BundleManifest.Attention(true, 3, List.of(0, 2), 1, null),
                 Map.of(Bundle.MODEL, new BundleManifest.FileIdentity("cafe", 4)),
                 Map.of());
+    }
+
+    /** The same for a model that publishes no attention. */
+    public static BundleManifest withoutAttention(BundleManifest manifest) {
+        return new BundleManifest(
+                manifest.formatVersion(),
+                manifest.name(),
+                manifest.version(),
+                manifest.architecture(),
+                manifest.architectureName(),
+                manifest.languages(),
+                manifest.vocabulary(),
+                manifest.specialIds(),
+                manifest.limits(),
+                manifest.decoding(),
+                new BundleManifest.Attention(false, 0, List.of(), 0, null),
+                manifest.files(),
+                manifest.scores());
     }
 
     /** The texts of every run so far, failed ones too. */
@@ -147,7 +180,9 @@ public final class FakeTranslationModel implements TranslationModel {
                 }
                 throw (RuntimeException) thrown;
             }
-            found.add(answers.apply(batch.sentence(row)));
+            found.add(answers.apply(batch.sentence(row)).stream()
+                    .map(hypothesis -> cut(hypothesis, options.maxTargetTokens()))
+                    .toList());
         }
         return found;
     }

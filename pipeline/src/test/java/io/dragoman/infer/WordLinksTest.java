@@ -6,8 +6,11 @@ import io.dragoman.tokenize.Texts;
 import io.dragoman.tokenize.TokenSpan;
 import io.dragoman.tokenize.TokenizedText;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class WordLinksTest {
     @Test
@@ -20,8 +23,8 @@ class WordLinksTest {
             {.1f, .7f, .1f, .1f},
             {.1f, .1f, .1f, .7f}
         });
-        assertEquals("0-0 2-1 1-2", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("0-0 2-1 1-2", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0 2-1 1-2", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("0-0 2-1 1-2", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -32,8 +35,8 @@ class WordLinksTest {
             {.05f, .15f, .8f}, // most on the end
             {.9f, .05f, .05f}
         });
-        assertEquals("1-0", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("1-0", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -41,8 +44,8 @@ class WordLinksTest {
         TokenizedText source = Texts.pieces("un anti|constitu|tion");
         TokenizedText target = Texts.pieces("x");
         AlignmentMatrix matrix = matrix(new float[][] {{.4f, .2f, .2f, .1f, .1f}, {0, 0, 0, 0, 1}});
-        assertEquals("0-0", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -56,8 +59,8 @@ class WordLinksTest {
             {.9f, .1f, 0}, // w
             {0, 0, 1}
         });
-        assertEquals("0-0 1-1 1-2 0-3", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("1-0 0-1", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0 1-1 1-2 0-3", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("1-0 0-1", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -65,8 +68,8 @@ class WordLinksTest {
         TokenizedText source = Texts.pieces("a b c");
         TokenizedText target = Texts.pieces("x");
         AlignmentMatrix matrix = matrix(new float[][] {{.2f, .4f, .4f, 0}, {0, 0, 0, 1}});
-        assertEquals("1-0", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("1-0", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -80,8 +83,8 @@ class WordLinksTest {
             {.1f, .1f, .1f, .6f, .1f},
             {0, 0, 0, 0, 1}
         });
-        assertEquals("0-0 3-1 2-2 3-3", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0 3-1 2-2 3-3", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -90,8 +93,8 @@ class WordLinksTest {
         TokenizedText target = new TokenizedText(
                 "x y", new long[] {7, 8}, List.of(new TokenSpan("▁x", 0, 1), new TokenSpan("▁y", 2, 3)), false);
         AlignmentMatrix matrix = matrix(new float[][] {{.8f, .1f, .1f}, {.1f, .8f, .1f}});
-        assertEquals("0-0 1-1", pharaoh(WordLinks.overTokens(source, target, matrix)));
-        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0 1-1", pharaoh(WordLinks.overTokens(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
     }
 
     @Test
@@ -107,17 +110,132 @@ class WordLinksTest {
                         new TokenSpan("</s>", 3, 3)),
                 true);
         AlignmentMatrix matrix = matrix(new float[][] {{.6f, .4f, 0}, {.1f, .9f, 0}, {.6f, .4f, 0}, {0, 0, 1}});
-        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix)));
+        assertEquals("0-0 1-1", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
+    }
+
+    /** [x, y, z, w, end] x [a, b, c, d, end] of the texts {@code a b|c d} and {@code x|y z w}. */
+    private static final float[][] CHOOSING = {
+        {.35f, .25f, .15f, .10f, .15f},
+        {.45f, .10f, .05f, .15f, .25f},
+        {.05f, .10f, .05f, .10f, .70f},
+        {.00f, .25f, .25f, .00f, .50f},
+        {0, 0, 0, 0, 1}
+    };
+
+    private static LinkChoice choice(String end, String merge, Float threshold) {
+        return new LinkChoice(
+                LinkChoice.End.valueOf(end.toUpperCase(Locale.ROOT)),
+                LinkChoice.Merge.valueOf(merge.toUpperCase(Locale.ROOT)),
+                threshold);
+    }
+
+    /** The links are those of {@code Choice} in link_choices.py. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "dropped ; mean ;  ; 0-0 1-1 1-2",
+                "dropped ; mean ; 0.2 ; 0-0 1-0 1-2",
+                "dropped ; mean ; 0.3 ; 0-0 1-2",
+                "dropped ; sum ;  ; 0-0 1-1 1-2",
+                "dropped ; sum ; 0.2 ; 0-0 1-0 2-0 1-2",
+                "dropped ; sum ; 0.3 ; 0-0 1-0 1-2",
+                "dropped ; max ;  ; 0-0 1-1 1-2",
+                "dropped ; max ; 0.2 ; 0-0 1-0 1-2",
+                "dropped ; max ; 0.3 ; 0-0 1-0 1-2",
+                "renormalised ; mean ;  ; 0-0 1-1 1-2",
+                "renormalised ; mean ; 0.2 ; 0-0 1-0 1-1 2-1 1-2",
+                "renormalised ; mean ; 0.3 ; 0-0 1-0 1-1 2-1 1-2",
+                "renormalised ; sum ;  ; 0-0 1-1 1-2",
+                "renormalised ; sum ; 0.2 ; 0-0 1-0 2-0 1-1 2-1 1-2",
+                "renormalised ; sum ; 0.3 ; 0-0 1-0 2-0 1-1 2-1 1-2",
+                "renormalised ; max ;  ; 0-0 1-1 1-2",
+                "renormalised ; max ; 0.2 ; 0-0 1-0 2-0 1-1 2-1 1-2",
+                "renormalised ; max ; 0.3 ; 0-0 1-0 1-1 2-1 1-2",
+                "kept ; mean ;  ; 0-0 1-2",
+                "kept ; mean ; 0.2 ; 0-0 1-0 1-2",
+                "kept ; mean ; 0.3 ; 0-0 1-2",
+                "kept ; sum ;  ; 0-0 1-2",
+                "kept ; sum ; 0.2 ; 0-0 1-0 2-0 1-2",
+                "kept ; sum ; 0.3 ; 0-0 1-0 1-2",
+                "kept ; max ;  ; 0-0 1-2",
+                "kept ; max ; 0.2 ; 0-0 1-0 1-2",
+                "kept ; max ; 0.3 ; 0-0 1-0 1-2"
+            })
+    void shouldReadLinksOverWordsAsTheBundleSays(String end, String merge, Float threshold, String links) {
+        TokenizedText source = Texts.pieces("a b|c d");
+        TokenizedText target = Texts.pieces("x|y z w");
+        assertEquals(
+                links, pharaoh(WordLinks.overWords(source, target, matrix(CHOOSING), choice(end, merge, threshold))));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "dropped ;  ; 0-0 0-1 1-2 1-3",
+                "dropped ; 0.25 ; 0-0 1-0 0-1 1-3 2-3",
+                "renormalised ;  ; 0-0 0-1 1-2 1-3",
+                "renormalised ; 0.25 ; 0-0 1-0 0-1 1-2 3-2 1-3 2-3",
+                "kept ;  ; 0-0 0-1",
+                "kept ; 0.25 ; 0-0 1-0 0-1"
+            })
+    void shouldReadLinksOverTokensAsTheBundleSays(String end, Float threshold, String links) {
+        TokenizedText source = Texts.pieces("a b|c d");
+        TokenizedText target = Texts.pieces("x|y z w");
+        for (String merge : List.of("mean", "sum", "max")) {
+            assertEquals(
+                    links,
+                    pharaoh(WordLinks.overTokens(source, target, matrix(CHOOSING), choice(end, merge, threshold))));
+        }
+    }
+
+    @Test
+    void shouldAddUpInFloatsAsWhereTheChoiceWasScored() {
+        TokenizedText source = Texts.pieces("a|b c"); // in float32 0.1 + 0.2 is 0.3: a tie, the first wins
+        TokenizedText target = Texts.pieces("x");
+        AlignmentMatrix matrix = matrix(new float[][] {{.1f, .2f, .3f, .4f}, {0, 0, 0, 1}});
+        assertEquals("0-0", pharaoh(WordLinks.overWords(source, target, matrix, LinkChoice.DEFAULT)));
+        assertEquals("0-0 1-0", pharaoh(WordLinks.overWords(source, target, matrix, choice("dropped", "mean", .3f))));
+    }
+
+    @Test
+    void shouldGiveAKeptEndNoLinkButLetAWordWinATie() {
+        TokenizedText source = Texts.pieces("a b");
+        TokenizedText target = Texts.pieces("x y");
+        AlignmentMatrix matrix = matrix(new float[][] {{.1f, .45f, .45f}, {.3f, .2f, .5f}, {0, 0, 1}});
+        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix, choice("kept", "mean", null))));
+        assertEquals("1-0", pharaoh(WordLinks.overTokens(source, target, matrix, choice("kept", "mean", null))));
+        assertEquals("1-0", pharaoh(WordLinks.overWords(source, target, matrix, choice("kept", "mean", .25f))));
+    }
+
+    @Test
+    void shouldGiveARowWithNothingOnWordsTheFirstOne() {
+        TokenizedText source = Texts.pieces("a b");
+        TokenizedText target = Texts.pieces("x");
+        AlignmentMatrix matrix = matrix(new float[][] {{0, 0, 1}, {0, 0, 1}});
+        assertEquals("0-0", pharaoh(WordLinks.overWords(source, target, matrix, choice("renormalised", "mean", null))));
+        assertEquals("", pharaoh(WordLinks.overWords(source, target, matrix, choice("renormalised", "mean", .1f))));
     }
 
     @Test
     void shouldLinkNothingToNothing() {
         TokenizedText some = Texts.pieces("a b");
         TokenizedText empty = Texts.ofLength("", 1);
-        assertEquals(List.of(), WordLinks.overTokens(empty, some, new AlignmentMatrix(3, 1, new float[] {1, 1, 1})));
-        assertEquals(List.of(), WordLinks.overWords(empty, some, new AlignmentMatrix(3, 1, new float[] {1, 1, 1})));
-        assertEquals(List.of(), WordLinks.overTokens(some, empty, new AlignmentMatrix(1, 3, new float[] {0, 0, 1})));
-        assertEquals(List.of(), WordLinks.overWords(some, empty, new AlignmentMatrix(1, 3, new float[] {0, 0, 1})));
+        assertEquals(
+                List.of(),
+                WordLinks.overTokens(
+                        empty, some, new AlignmentMatrix(3, 1, new float[] {1, 1, 1}), LinkChoice.DEFAULT));
+        assertEquals(
+                List.of(),
+                WordLinks.overWords(empty, some, new AlignmentMatrix(3, 1, new float[] {1, 1, 1}), LinkChoice.DEFAULT));
+        assertEquals(
+                List.of(),
+                WordLinks.overTokens(
+                        some, empty, new AlignmentMatrix(1, 3, new float[] {0, 0, 1}), LinkChoice.DEFAULT));
+        assertEquals(
+                List.of(),
+                WordLinks.overWords(some, empty, new AlignmentMatrix(1, 3, new float[] {0, 0, 1}), LinkChoice.DEFAULT));
     }
 
     private static String pharaoh(List<WordLinks.Link> links) {

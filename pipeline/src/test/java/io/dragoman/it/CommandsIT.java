@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.dragoman.infer.TinyBundles;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -61,6 +62,36 @@ class CommandsIT {
     }
 
     @Test
+    void shouldTranslateWithAModelThatHasNoAttention() throws Exception {
+        String blind = TinyBundles.folder("blind").toString();
+        DragomanProcess process = run("le chat noir\nété\n", "translate", "--json", "--bundle", blind);
+        assertEquals(0, process.await(), process.err());
+        List<String> lines = process.out().lines().toList();
+        assertEquals(2, lines.size());
+        JsonNode object = new ObjectMapper().readTree(lines.get(1));
+        assertEquals("chat the black", object.get("translation").asText());
+        assertTrue(object.get("alignment").isNull(), lines.get(1));
+        assertEquals(4, object.get("tokens").size());
+        process = DragomanProcess.start(folder, "demo", "--once", "--bundle", blind);
+        assertEquals(0, process.await(), process.err());
+        assertTrue(process.out().contains("Le chat noir est sur le tapis"), process.out());
+        assertFalse(process.out().contains("</s>"), process.out());
+    }
+
+    @Test
+    void shouldTranslateWithUnigramTokenizersOfBothLanguages() throws Exception {
+        String attending = TinyBundles.folder("attending").toString();
+        DragomanProcess process = run("le chat noir\nété\n", "translate", "--json", "--bundle", attending);
+        assertEquals(0, process.await(), process.err());
+        List<String> lines = process.out().lines().toList();
+        JsonNode first = new ObjectMapper().readTree(lines.get(0));
+        assertEquals("0-0 0-1 0-4", first.get("alignment").get("links").asText());
+        assertEquals(
+                "the chat le",
+                new ObjectMapper().readTree(lines.get(1)).get("translation").asText());
+    }
+
+    @Test
     void shouldAlignGivenPairsAndKeepThePlaceOfABadLine() throws Exception {
         DragomanProcess process =
                 run("Le chat noir\tThe black cat\nno tab here\nMerci\tThanks\n", "align", "--from", "fr", "--to", "en");
@@ -78,7 +109,7 @@ class CommandsIT {
         DragomanProcess process = run("", "bundle", "verify", "fr-en");
         assertEquals(0, process.await(), process.out() + process.err());
         assertEquals(
-                6, process.out().lines().filter(line -> line.startsWith("ok ")).count(), process.out());
+                7, process.out().lines().filter(line -> line.startsWith("ok ")).count(), process.out());
     }
 
     /**

@@ -13,6 +13,7 @@ import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
+import io.dragoman.tokenize.TokenizerPair;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -58,7 +59,7 @@ final class FakeInstance implements AutoCloseable {
             LanguagePair pair = new LanguagePair(
                     model.manifest().languages().source(),
                     model.manifest().languages().target());
-            routes.put(pair, new Route(tokenizer, service));
+            routes.put(pair, new Route(TokenizerPair.shared(tokenizer), service));
         }
         SourceTextReader reader = new SourceTextReader(
                 settings.format, AvroSourceDecoder.SINGLE_OBJECT, new LanguagePair("fr", "en"), routes.keySet(), 100);

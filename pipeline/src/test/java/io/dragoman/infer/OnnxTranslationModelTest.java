@@ -1,0 +1,210 @@
+package io.dragoman.infer;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.dragoman.batch.PaddedBatch;
+import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.tokenize.TokenizerPair;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Real graphs of untrained models, and what is said of one that does not fit its manifest. */
+class OnnxTranslationModelTest {
+    private static final long[] FREE = {};
+    private static final DecodingOptions BEAM_3 = new DecodingOptions(3, 12, 0.5);
+
+    @TempDir
+    Path folder;
+
+    private static List<List<Hypothesis>> decode(String bundle, DecodingOptions options, String... texts)
+            throws Exception {
+        Bundle opened = Bundle.open(TinyBundles.folder(bundle));
+        try (TranslationModel model = OnnxTranslationModel.open(opened, OnnxTranslationModel.Placement.CPU);
+                TokenizerPair tokenizers = opened.openTokenizers()) {
+            List<TokenizedText> sources =
+                    Arrays.stream(texts).map(tokenizers.source()::tokenize).toList();
+            PaddedBatch batch =
+                    new PaddedBatch(sources, opened.manifest().specialIds().pad());
+            return model.decode(batch, sources.stream().map(source -> FREE).toList(), options);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"attending", "blind"})
+    void shouldKeepEveryPropertyOfABundle(String name) {
+        List<BundleVerification.Check> checks = BundleVerification.of(TinyBundles.folder(name));
+        assertEquals(7, checks.size());
+        assertTrue(checks.stream().allMatch(BundleVerification.Check::holds), checks.toString());
+    }
+
+    @Test
+    void shouldGiveTheBeamsHypothesesBestFirstAndNoMore() throws Exception {
+        for (List<Hypothesis> found : decode("attending", BEAM_3, "le chat noir", "été", "chats")) {
+            assertEquals(3, found.size());
+            for (int i = 1; i < found.size(); i++) {
+                assertTrue(found.get(i - 1).rank(0.5) >= found.get(i).rank(0.5));
+            }
+            assertTrue(found.stream().allMatch(h -> h.attention().orElseThrow().rows() == h.length()));
+        }
+        assertEquals(
+                1,
+                decode("attending", new DecodingOptions(1, 12, 0.5), "été")
+                        .get(0)
+                        .size());
+    }
+
+    @Test
+    void shouldTranslateWithoutAttention() throws Exception {
+        List<Hypothesis> blind = decode("blind", BEAM_3, "été").get(0);
+        List<Hypothesis> attending = decode("attending", BEAM_3, "été").get(0);
+        for (int i = 0; i < blind.size(); i++) {
+            assertArrayEquals(attending.get(i).ids(), blind.get(i).ids());
+            assertEquals(Optional.empty(), blind.get(i).attention());
+        }
+    }
+
+    @Test
+    void shouldEndAtTheFlatLimit() throws Exception {
+        Hypothesis cut = decode("attending", BEAM_3, "le chat noir").get(0).get(0);
+        assertEquals(12, cut.length());
+        assertTrue(cut.truncated());
+    }
+
+    private final ObjectMapper mapper = new ObjectMapper();
+
+    private ObjectNode manifest() throws IOException {
+        return (ObjectNode) mapper.readTree(Files.readAllBytes(folder.resolve("bundle.json")));
+    }
+
+    private void write(ObjectNode manifest) throws IOException {
+        mapper.writeValue(folder.resolve("bundle.json").toFile(), manifest);
+    }
+
+    /** Lists the folder's own bundle.json's idea of a file anew. */
+    private void list(ObjectNode manifest, String file) throws IOException {
+        ((ObjectNode) manifest.get("files"))
+                .putObject(file)
+                .put("sha256", Bundle.sha256(folder.resolve(file)))
+                .put("bytes", Files.size(folder.resolve(file)));
+    }
+
+    private List<String> faults() {
+        return BundleVerification.of(folder).stream()
+                .flatMap(check -> check.faults().stream())
+                .toList();
+    }
+
+    @Test
+    void shouldPutTheFaultsOfFilesAndGraphInOneList() throws IOException {
+        TinyBundles.copy("attending", folder);
+        ObjectNode manifest = manifest();
+        ((ObjectNode) manifest.get("vocabulary"))
+                .put("source_size", 45)
+                .put("target_size", 46)
+                .put("sha256", "00");
+        Files.delete(folder.resolve("golden.tsv"));
+        write(manifest);
+        assertEquals(
+                List.of(
+                        "golden.tsv is missing",
+                        "target_tokenizer.json should have 46 entries: has 44",
+                        "tokenizer.json should have 45 entries: has 44",
+                        "vocabulary.sha256 is not that of tokenizer.json",
+                        "the graph's dragoman.vocabulary_sha256 should be 00: was "
+                                + Bundle.sha256(folder.resolve("tokenizer.json")),
+                        "the graph's dragoman.source_vocabulary should be 45: was 44",
+                        "the graph's dragoman.target_vocabulary should be 46: was 44"),
+                faults());
+    }
+
+    @Test
+    void shouldFindAVocabularyThatTheGraphCannotTakeWhenItsMetadataDoesNotTell() throws Exception {
+        TinyBundles.copy("attending", folder);
+        Path model = folder.resolve("model.onnx");
+        byte[] bytes = Files.readAllBytes(model);
+        for (String key : List.of("dragoman.source_vocabulary", "dragoman.target_vocabulary")) {
+            int at = indexOf(bytes, key.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+            bytes[at] = 'D'; // now a key that nobody knows
+        }
+        Files.write(model, bytes);
+        ObjectNode manifest = manifest();
+        list(manifest, "model.onnx");
+        write(manifest);
+        assertEquals(List.of(), faults());
+        ((ObjectNode) manifest.get("vocabulary")).put("source_size", 45);
+        write(manifest);
+        List<String> faults = faults();
+        assertEquals("tokenizer.json should have 45 entries: has 44", faults.get(0));
+        assertTrue(
+                faults.get(1)
+                        .startsWith("a step with the last of 45 source and 44 target ids should work: ONNX Runtime: "),
+                faults.toString());
+        ((ObjectNode) manifest.get("vocabulary")).put("source_size", 44).put("target_size", 45);
+        write(manifest);
+        assertTrue(
+                faults().get(1)
+                        .startsWith("a step with the last of 44 source and 45 target ids should work: ONNX Runtime: "),
+                faults().toString());
+    }
+
+    private static int indexOf(byte[] bytes, byte[] sought) {
+        for (int at = 0; at + sought.length <= bytes.length; at++) {
+            if (Arrays.equals(bytes, at, at + sought.length, sought, 0, sought.length)) {
+                return at;
+            }
+        }
+        throw new AssertionError("not there");
+    }
+
+    @Test
+    void shouldFindAGraphWithoutTheAttentionThatTheManifestPublishes() throws IOException {
+        TinyBundles.copy("blind", folder);
+        ObjectNode manifest = manifest();
+        manifest.putObject("attention").put("published", true);
+        write(manifest);
+        assertEquals(
+                List.of("a step with the last of 44 source and 44 target ids should work: the graph's outputs should be"
+                        + " [attention, log_probs, parents, scores, tokens]: were [log_probs, parents, scores,"
+                        + " tokens]"),
+                faults());
+    }
+
+    @Test
+    void shouldNotLoadATruncatedGraph() throws IOException {
+        TinyBundles.copy("attending", folder);
+        Path model = folder.resolve("model.onnx");
+        byte[] bytes = Files.readAllBytes(model);
+        Files.write(model, Arrays.copyOf(bytes, 5000));
+        assertEquals(
+                List.of("model.onnx should have " + bytes.length + " bytes: has 5000 (truncated or replaced?)"),
+                faults());
+    }
+
+    @Test
+    void shouldSayWhenAGraphCannotBeLoaded() throws Exception {
+        TinyBundles.copy("attending", folder);
+        Files.writeString(folder.resolve("model.onnx"), "no graph");
+        ObjectNode manifest = manifest();
+        list(manifest, "model.onnx");
+        write(manifest);
+        List<String> faults = faults();
+        assertEquals(1, faults.size());
+        assertTrue(faults.get(0).startsWith("model.onnx cannot be loaded: "), faults.toString());
+        Bundle bundle = Bundle.open(folder);
+        assertThrows(
+                BundleException.class, () -> OnnxTranslationModel.open(bundle, OnnxTranslationModel.Placement.CPU));
+    }
+}
