@@ -3,7 +3,7 @@
 Source: Wu et al., "Google's Neural Machine Translation System", 2016 (arXiv 1609.08144): section 3 (equation 4:
 additive attention, asked by the bottom decoder layer's output of the step before; c_t goes to every decoder layer), 3.1
 (residual connections from the third layer on) and 3.2 (the encoder's first layer is bidirectional). The paper does not
-say how the decoder starts; here layer i starts from the last state of encoder layer i, the first from its backward half.
+say how the decoder starts: here layer i from the last state of encoder layer i, the first from its backward half.
 
 Letters in the shape comments:
     B sentences   S source length   T target length   K beams   V vocabulary
@@ -12,7 +12,9 @@ Letters in the shape comments:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +52,10 @@ class GNMT(RecurrentSystem):
         self.sizes = sizes
         E, H, above = sizes.embedding, sizes.hidden, sizes.layers - 1
         self.bottom = LSTM(E, H, bidirectional=True)
-        self.encoder = nn.ModuleList(LSTM(H if layer else 2 * H, H) for layer in range(above))
+        encoder = nn.ModuleList(LSTM(H if layer else 2 * H, H) for layer in range(above))
         self.attention = Attention(Additive(H, H, sizes.attention))
-        self.decoder = nn.ModuleList(LSTM((H if layer else E) + H, H) for layer in range(sizes.layers))
+        decoder = nn.ModuleList(LSTM((H if layer else E) + H, H) for layer in range(sizes.layers))
+        self.encoder, self.decoder = cast(Sequence[LSTM], encoder), cast(Sequence[LSTM], decoder)
         self.initialise()
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
@@ -76,14 +79,15 @@ class GNMT(RecurrentSystem):
     def move(
         self, memory: Tensors, mask: Tensor, state: Tensors, embedded: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
-        layers = [[part[:, :, n : n + 1] for part in state] for n in range(self.sizes.layers)]  # [B, K, 1, H] twice
-        x, *moved, context, weights = self.look_and_move(memory, mask, *layers[0], embedded, t)
+        hidden, cell = (part.chunk(self.sizes.layers, dim=2) for part in state)  # [B, K, 1, H] for each layer
+        x, *moved, context, weights = self.look_and_move(memory, mask, hidden[0], cell[0], embedded, t)
         hiddens, cells = [moved[0]], [moved[1]]
         for number in range(1, self.sizes.layers):
-            states, hidden, cell = self.decoder[number].step(torch.cat([x, context], dim=2), *layers[number])
+            fed = torch.cat([x, context], dim=2)  # [B, K, 2H]
+            states, *moved = self.decoder[number].step(fed, hidden[number], cell[number])
             x = states + x if number >= FIRST_RESIDUAL else states  # [B, K, H]
-            hiddens.append(hidden)
-            cells.append(cell)
+            hiddens.append(moved[0])
+            cells.append(moved[1])
         return x, weights, (torch.cat(hiddens, dim=2), torch.cat(cells, dim=2))
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +96,7 @@ class GNMT(RecurrentSystem):
         hidden, cell = (part[:, None, :1] for part in first)  # [B, 1, 1, H] each
         steps = torch.arange(previous.shape[1], device=previous.device)
         outputs, contexts, rows = [], [], []
-        for embedded, t in zip(self.embed_target(previous).split(1, dim=1), steps, strict=True):
+        for embedded, t in zip(self.embed_target(previous).chunk(len(steps), dim=1), steps, strict=True):
             x, hidden, cell, context, weights = self.look_and_move(memory, mask, hidden, cell, embedded, t)
             outputs.append(x)
             contexts.append(context)

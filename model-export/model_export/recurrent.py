@@ -21,8 +21,8 @@ class BidirectionalGRU(nn.GRU):
         if torch.onnx.is_in_onnx_export():
             return self._as_onnx(x, mask)
         packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states, last = super().forward(packed)
-        states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])
+        packed, last = super().forward(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         return states, last
 
     def _as_onnx(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,8 +80,8 @@ class LSTM(nn.LSTM):
         if torch.onnx.is_in_onnx_export():
             return self._as_onnx(x, mask)
         packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states, (hidden, cell) = super().forward(packed)
-        states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])
+        packed, (hidden, cell) = super().forward(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         return states, hidden.transpose(0, 1), cell.transpose(0, 1)
 
     def follow(self, x: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
@@ -114,8 +114,8 @@ class LSTM(nn.LSTM):
 
             def stacked(stem: str, layer: int = layer) -> Tensor:
                 """[directions, 4H, ...]; PyTorch stacks in, forget, cell, out gates, ONNX in, out, forget, cell."""
-                gates = [getattr(self, f"{stem}_l{layer}{end}").chunk(4) for end in ends]
-                return torch.stack([torch.cat([i, o, f, c]) for i, f, c, o in gates])
+                of = [getattr(self, f"{stem}_l{layer}{end}").unflatten(0, (4, H)) for end in ends]  # [4, H, ...] each
+                return torch.stack([torch.stack([w[0], w[3], w[1], w[2]]).flatten(0, 1) for w in of])
 
             states, hidden, cell = ops.symbolic_multi_out(
                 "LSTM",

@@ -59,7 +59,7 @@ class RecurrentSystem(System):
         state = tuple(part[:, None] for part in first)  # [B, 1, ...]
         steps = torch.arange(previous.shape[1], device=previous.device)
         readouts, rows = [], []
-        for embedded, t in zip(self.embed_target(previous).split(1, dim=1), steps, strict=True):
+        for embedded, t in zip(self.embed_target(previous).chunk(len(steps), dim=1), steps, strict=True):
             readout, weights, state = self.move(memory, mask, state, embedded, t)
             readouts.append(readout)
             rows.append(weights)

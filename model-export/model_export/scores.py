@@ -104,8 +104,9 @@ class Cosine(Score):
         return F.normalize(annotations, dim=2)  # [B, S, M]
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        cosines = F.normalize(self.query(query), dim=2) @ keys.transpose(1, 2)  # [B, K, S], from -1 to 1
-        return F.softplus(self.strength(query)) * cosines
+        direction: Tensor = F.normalize(self.query(query), dim=2)  # [B, K, M]
+        strength: Tensor = F.softplus(self.strength(query))  # [B, K, 1]
+        return strength * (direction @ keys.transpose(1, 2))  # [B, K, S]
 
 
 class Location(Score):
