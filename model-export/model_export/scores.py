@@ -123,7 +123,7 @@ class Location(Score):
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         position = torch.arange(keys.shape[1], device=keys.device)  # [S]
-        energies = self.energy(query).index_select(2, position.clamp(max=self.positions - 1))  # [B, K, S]
+        energies: Tensor = self.energy(query).index_select(2, position.clamp(max=self.positions - 1))  # [B, K, S]
         return energies.masked_fill(position >= self.positions, float("-inf"))
 
 

@@ -22,7 +22,6 @@ SMALL = {
     "attention": 7,
     "layers": 3,
     "window": 2,
-    "positions": 5,
     "width": 16,
     "inner": 20,
     "encoder_layers": 2,
@@ -46,9 +45,12 @@ def exported(request: pytest.FixtureRequest) -> Exported:
     """Weights that float16 holds exactly, large enough for sharp and varied choices; made once for all tests."""
     entry = SYSTEMS[request.param]
     sizes = {key: value for key, value in SMALL.items() if key in entry.settings()}
+    if request.param == "location":
+        sizes["positions"] = 5  # fewer than the longest source has
+    scale = 2 if request.param == "transformer" else 3
     torch.manual_seed(3)
     system = entry.system(entry.make_sizes(V, **sizes)).eval()
-    system.load_state_dict({key: (2 * value).half().float() for key, value in system.state_dict().items()})
+    system.load_state_dict({key: (scale * value).half().float() for key, value in system.state_dict().items()})
     bias = next(p for key, p in system.named_parameters() if key.endswith("output_bias"))
     bias.data[2], bias.data[0] = 1.5, 3.0  # an end now and then; padding, if it were not suppressed
     model = build(system, RULES, {})
@@ -112,6 +114,6 @@ def test_attention_should_sum_to_1_and_be_0_on_padding(exported: Exported) -> No
 
 def test_translations_should_differ(exported: Exported) -> None:
     """Or the comparisons above would say little."""
-    found = [tuple(h.ids) for h in bests(run(exported, SOURCE, 4, FREE), SOURCE, FREE)]
-    assert len({token for ids in found for token in ids}) > 3
-    assert max(map(len, found)) > 2
+    found = {tuple(h.ids) for h in bests(run(exported, SOURCE, 4, FREE), SOURCE, FREE)}
+    assert len(found) > 1
+    assert any(len(set(ids)) > 1 for ids in found)
