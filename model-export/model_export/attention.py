@@ -99,7 +99,7 @@ class Hard(Attention):
 KINDS = ("global", "local-m", "local-p", "hard")
 
 
-def attention(kind: str, score: Score, query: int, window: int) -> Attention:
+def make_attention(kind: str, score: Score, query: int, window: int) -> Attention:
     """One of KINDS, for queries of size `query`."""
     if kind == "local-m":
         return LocalMonotonic(score, window)

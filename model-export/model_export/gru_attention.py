@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.attention import KINDS, attention
+from model_export.attention import KINDS, make_attention
 from model_export.recurrent import BidirectionalGRU, GRUCell
 from model_export.recurrent_system import RecurrentSystem
 from model_export.scores import SCORES
@@ -69,7 +69,7 @@ class GRUAttention(RecurrentSystem):
         self.encoder = BidirectionalGRU(E, sizes.encoder)
         self.initial = nn.Linear(H2, D)
         self.decoder = GRUCell(E + H2, D)
-        self.attention = attention(sizes.kind, SCORES[sizes.score](query, H2, own), query, sizes.window)
+        self.attention = make_attention(sizes.kind, SCORES[sizes.score](query, H2, own), query, sizes.window)
         self.combine = nn.Linear(H2 + D, D)
         self.initialise()
 

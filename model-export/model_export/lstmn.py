@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 
     def _scan(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The loop as an ONNX Scan, whose tapes are as long as the sentence from the start, and written one by one."""
-        place = torch.arange(x.shape[1] + 1)  # [P], P = S + 1
+        place = torch.arange(x.shape[1] + 1, device=x.device)  # [P], P = S + 1
 
         def read(carried: list[Tensor], given: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
             hidden, cell, keys, looked = carried

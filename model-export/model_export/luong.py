@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.attention import KINDS, attention
+from model_export.attention import KINDS, make_attention
 from model_export.recurrent import LSTM
 from model_export.recurrent_system import RecurrentSystem
 from model_export.scores import SCORES
@@ -55,7 +55,7 @@ class Luong(RecurrentSystem):
         H = sizes.hidden
         self.encoder = LSTM(sizes.embedding, H, sizes.layers, dropout=sizes.dropout)
         self.decoder = LSTM(sizes.embedding + H, H, sizes.layers, dropout=sizes.dropout)
-        self.attention = attention(sizes.kind, SCORES[sizes.score](H, H, sizes.attention), H, sizes.window)
+        self.attention = make_attention(sizes.kind, SCORES[sizes.score](H, H, sizes.attention), H, sizes.window)
         self.combine = nn.Linear(2 * H, H, bias=False)
         self.initialise()
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_export.attention import Attention, Hard, LocalMonotonic, LocalPredictive, attention, masked_softmax
+from model_export.attention import Attention, Hard, LocalMonotonic, LocalPredictive, make_attention, masked_softmax
 from model_export.scores import Dot
 
 MASK = torch.tensor([[True] * 6, [True, True, True, False, False, False], [True] + [False] * 5])
@@ -11,7 +11,7 @@ KINDS = ["global", "local-m", "local-p", "hard"]
 
 def made(kind: str, window: int = 1) -> Attention:
     torch.manual_seed(0)
-    return attention(kind, Dot(4, 4), 4, window).eval()
+    return make_attention(kind, Dot(4, 4), 4, window).eval()
 
 
 def looked(module: Attention, t: int = 0, queries: int = 2) -> tuple[Tensor, Tensor, Tensor]:
