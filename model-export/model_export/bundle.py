@@ -217,7 +217,7 @@ def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
         "name": parts.name,
         "version": parts.version,
         "architecture": entry.row,
-        "architecture_name": entry.name,
+        "architecture_name": entry.title,
         "model": {
             "system": parts.kind,
             "sizes": sizes,

@@ -153,7 +153,10 @@ def read_config(path: Path) -> Config:
     if system is None:
         faults.append(f"system: should be one of {', '.join(SYSTEMS)}: was {table.get('system')!r}")
     else:
-        built["sizes"] = _build(system.sizes, {**system.settings, **sizes}, "sizes", faults)
+        faults += [
+            f"sizes.{name}: is what makes {table['system']}, it cannot be set" for name in system.fixed if name in sizes
+        ]
+        built["sizes"] = _build(system.sizes, {**sizes, **system.fixed}, "sizes", faults)
     kinds = {"vocabulary": Vocabulary, "training": Training, "decoding": Decoding}
     for key, kind in kinds.items():
         built[key] = _build(kind, table.pop(key, {}), key, faults)

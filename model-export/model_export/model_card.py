@@ -32,7 +32,7 @@ def _head(manifest: dict[str, Any], source: str, target: str) -> str:
         attention += f" (layer {published['layer']}, heads {heads}; both count from 0)." if several else "."
     return f"""# {manifest["name"]} {manifest["version"]}: {source} to {target}
 
-{manifest["architecture_name"]} (system {manifest["architecture"]}): {entry.summary} ({entry.paper}).
+{manifest["architecture_name"]} (system {manifest["architecture"]}): {entry.description} ({entry.paper}).
 {manifest["model"]["parameters"]:,} parameters, {manifest["vocabulary"]["target_size"]:,} subwords. {attention}"""
 
 

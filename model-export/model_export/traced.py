@@ -76,16 +76,21 @@ def renamed(fragment: Fragment, given: Mapping[str, str], prefix: str) -> tuple[
     def name(old: str) -> str:
         return names.setdefault(old, f"{prefix}{old}") if old else ""
 
-    nodes = []
-    for number, node in enumerate(fragment.nodes):
-        if any(a.HasField("g") for a in node.attribute):
-            raise ValueError(f"{node.op_type}: an operator with a graph of its own is not expected in a model")
+    def renamed_node(node: onnx.NodeProto, number: str) -> onnx.NodeProto:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.name = f"{prefix}{node.op_type}_{number}"
         copy.input[:] = [name(x) for x in node.input]
         copy.output[:] = [name(x) for x in node.output]
-        nodes.append(copy)
+        for body in (a.g for a in copy.attribute if a.HasField("g")):  # of a Scan; it sees the names outside it
+            for value in (*body.input, *body.initializer, *body.output, *body.value_info):
+                value.name = name(value.name)
+            inner = [renamed_node(x, f"{number}_{i}") for i, x in enumerate(body.node)]
+            del body.node[:]
+            body.node.extend(inner)
+        return copy
+
+    nodes = [renamed_node(node, str(number)) for number, node in enumerate(fragment.nodes)]
     return nodes, [name(x) for x in fragment.outputs]
 
 

@@ -36,7 +36,7 @@ VOCABULARY_FILES = ("tokenizer.json", "source.spm", "target.spm", "vocab.json")
 
 
 def make_system(config: Config) -> System:
-    return SYSTEMS[config.system].make(config.sizes)
+    return SYSTEMS[config.system].system(config.sizes)
 
 
 def subwords_of(config: Config, folder: Path) -> Subwords:

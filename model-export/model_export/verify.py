@@ -92,7 +92,7 @@ def reference(folder: Path, checkpoint: Path) -> System:
     if entry is None:
         raise BundleError(f"model.system should be one of {', '.join(SYSTEMS)}: was {model.get('system')!r}")
     sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in model["sizes"].items()}
-    system = entry.make(entry.sizes(**sizes))
+    system = entry.system(entry.sizes(**sizes))
     weights = torch.load(best_weights(checkpoint), map_location="cpu", weights_only=True)["model"]
     try:
         system.load_state_dict(weights)

@@ -61,7 +61,7 @@ def test_a_missing_file_should_be_named(tmp_path: Path) -> None:
 def test_every_configuration_should_be_readable_and_name_its_licences(path: Path) -> None:
     config = read_config(path)
     assert all(file.licence and file.holds for file in config.train)
-    assert SYSTEMS[config.system].make(config.sizes).sizes == config.sizes
+    assert SYSTEMS[config.system].system(config.sizes).sizes == config.sizes
 
 
 def test_sizes_that_contradict_each_other_should_be_a_fault(tmp_path: Path, data: Path) -> None:
