@@ -46,9 +46,10 @@ class Fragment:
 def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
     """`module` called with `inputs` (tensors, or tuples of tensors); dimensions of one of `sizes` may vary."""
     shapes = tuple(tuple(map(sizes.varying, x)) if isinstance(x, tuple) else sizes.varying(x) for x in inputs)
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter
@@ -56,7 +57,8 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
                 module.eval(), tuple(inputs), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
             )
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
     assert program is not None
     graph = program.model_proto.graph
     if program.model_proto.functions:
