@@ -1,4 +1,4 @@
-"""Writes the bundles in pipeline/src/test/resources/bundles: untrained models, a few kilobytes, in the contract's full form.
+"""Writes the tests' bundles: untrained models of a hundred kilobytes, in the contract's full form.
 
     PYTHONPATH=model-export python pipeline/src/test/python/tiny_bundles.py pipeline/src/test/resources
 

@@ -67,7 +67,9 @@ public final class BundleVerification {
         }
         Bundle bundle = new Bundle(folder, manifest);
         String graph = "graph and its metadata";
-        try (TranslationModel model = OnnxTranslationModel.open(bundle, OnnxTranslationModel.Placement.CPU)) {
+        OnnxTranslationModel.Placement everyCore =
+                new OnnxTranslationModel.Placement(null, Runtime.getRuntime().availableProcessors());
+        try (TranslationModel model = OnnxTranslationModel.open(bundle, everyCore)) {
             checks.add(new Check(graph, "", List.of()));
             if (findings.faults().isEmpty()) {
                 try (TokenizerPair tokenizers = bundle.openTokenizers()) {

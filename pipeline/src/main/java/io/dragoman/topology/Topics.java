@@ -17,6 +17,7 @@ import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.TopicConfig;
 import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /** The topics of a deployment: which are missing, and making them. */
 public final class Topics {
@@ -77,7 +78,19 @@ public final class Topics {
                 ends.put(new TopicPartition(topic.name(), partition), OffsetSpec.latest());
             }
         }
-        admin.listOffsets(ends).all().get(PATIENCE_SECONDS, TimeUnit.SECONDS);
+        long patience = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
+        while (true) {
+            try {
+                admin.listOffsets(ends).all().get(PATIENCE_SECONDS, TimeUnit.SECONDS);
+                return;
+            } catch (ExecutionException e) {
+                boolean unheardOf = e.getCause() instanceof UnknownTopicOrPartitionException;
+                if (!unheardOf || System.nanoTime() > patience) {
+                    throw e;
+                }
+                Thread.sleep(50); // the broker that was asked has not heard of a topic that was just made
+            }
+        }
     }
 
     /** Which of the deployment's topics the cluster does not have. */
