@@ -79,7 +79,7 @@ def target_spans(subwords: Subwords, ids: Sequence[int]) -> tuple[str, list[Span
             waiting.clear()
 
     for position, token in enumerate(kept):
-        piece = subwords.target.id_to_token(token) or ""
+        piece = subwords.piece(token)
         byte = BYTE.fullmatch(piece)
         if token in special:
             spans[position] = Span(len(text), len(text))

@@ -55,7 +55,7 @@ class Subwords:
         return cls(source, target, special, sizes or (source.get_vocab_size(), target.get_vocab_size()))
 
     def _known(self, ids: Sequence[int], size: int) -> list[int]:
-        return [i if i < size else self.special.unknown for i in ids]
+        return [self.special.unknown if i >= size or i in self.special else i for i in ids]
 
     def source_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each source text, without the end token."""
@@ -76,6 +76,11 @@ class Subwords:
             if i not in self.special:
                 kept.append(i)
         return str(self.target.decode(kept, skip_special_tokens=False)).strip()
+
+    def piece(self, token: int, side: str = "target") -> str:
+        """A token's name; one that no text may be cut into stands in the file with U+2581 and its id after it."""
+        tokenizer = self.target if side == "target" else self.source
+        return str(tokenizer.id_to_token(token) or "").removesuffix(f"\u2581{token}")
 
     def manifest(self) -> dict[str, Any]:
         return asdict(self.special)

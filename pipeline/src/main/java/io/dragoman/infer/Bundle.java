@@ -187,8 +187,9 @@ public record Bundle(Path folder, BundleManifest manifest) {
             return;
         }
         try (SubwordTokenizer tokenizer = SubwordTokenizer.load(file, special)) {
-            if (tokenizer.vocabularySize() != size) {
-                faults.add(file.getFileName() + " should have " + size + " entries: has " + tokenizer.vocabularySize());
+            if (tokenizer.vocabularySize() < size) {
+                faults.add(file.getFileName() + " should have at least " + size + " entries: has "
+                        + tokenizer.vocabularySize());
             }
             OptionalLong unknown = tokenizer.unknownId();
             if (unknown.isEmpty() || unknown.getAsLong() != special.unknown()) {
@@ -214,13 +215,15 @@ public record Bundle(Path folder, BundleManifest manifest) {
 
     /** The caller closes them. */
     public TokenizerPair openTokenizers() throws IOException {
-        SubwordTokenizer source = SubwordTokenizer.load(folder.resolve(TOKENIZER), manifest.specialIds());
+        SpecialIds special = manifest.specialIds();
+        BundleManifest.Vocabulary words = manifest.vocabulary();
+        SubwordTokenizer source = SubwordTokenizer.load(folder.resolve(TOKENIZER), special, words.sourceSize());
         if (!manifest.hasTargetTokenizer()) {
             return TokenizerPair.shared(source);
         }
         try {
             return new TokenizerPair(
-                    source, SubwordTokenizer.load(folder.resolve(TARGET_TOKENIZER), manifest.specialIds()));
+                    source, SubwordTokenizer.load(folder.resolve(TARGET_TOKENIZER), special, words.targetSize()));
         } catch (IOException e) {
             source.close();
             throw e;

@@ -30,11 +30,13 @@ public final class SubwordTokenizer implements AutoCloseable {
     private final HuggingFaceTokenizer tokenizer;
     private final Vocabulary vocabulary;
     private final SpecialIds special;
+    private final int words;
 
-    private SubwordTokenizer(HuggingFaceTokenizer tokenizer, Vocabulary vocabulary, SpecialIds special) {
+    private SubwordTokenizer(HuggingFaceTokenizer tokenizer, Vocabulary vocabulary, SpecialIds special, int words) {
         this.tokenizer = tokenizer;
         this.vocabulary = vocabulary;
         this.special = special;
+        this.words = words;
     }
 
     /**
@@ -51,13 +53,21 @@ public final class SubwordTokenizer implements AutoCloseable {
         }
     }
 
-    /** @throws IOException when the file cannot be read or is no tokenizer; the message says what is wrong */
+    /** A tokenizer whose every piece the model knows. */
     public static SubwordTokenizer load(Path file, SpecialIds special) throws IOException {
+        return load(file, special, Integer.MAX_VALUE);
+    }
+
+    /**
+     * @param words how many ids the model knows: a piece of a later id is the unknown word to it
+     * @throws IOException when the file cannot be read or is no tokenizer; the message says what is wrong
+     */
+    public static SubwordTokenizer load(Path file, SpecialIds special, int words) throws IOException {
         Vocabulary vocabulary = Vocabulary.read(file);
         try {
             HuggingFaceTokenizer tokenizer = HuggingFaceTokenizer.newInstance(
                     file, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
-            return new SubwordTokenizer(tokenizer, vocabulary, special);
+            return new SubwordTokenizer(tokenizer, vocabulary, special, words);
         } catch (RuntimeException e) {
             throw new IOException(file + ": not a tokenizer: " + e.getMessage(), e);
         }
@@ -89,7 +99,8 @@ public final class SubwordTokenizer implements AutoCloseable {
         ids[found.length] = special.end();
         List<TokenSpan> tokens = new ArrayList<>(ids.length);
         for (int i = 0; i < found.length; i++) {
-            ids[i] = special.isSpecial(ids[i]) ? special.unknown() : ids[i]; // a text that spells "</s>" has no end
+            boolean unknown = ids[i] >= words || special.isSpecial(ids[i]); // a text that spells "</s>" has no end
+            ids[i] = unknown ? special.unknown() : ids[i];
             tokens.add(span(ids[i], text, units[spans[i].getStart()], units[spans[i].getEnd()]));
         }
         tokens.add(new TokenSpan(piece(special.end()), text.length(), text.length()));

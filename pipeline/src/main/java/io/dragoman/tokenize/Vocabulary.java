@@ -87,8 +87,13 @@ final class Vocabulary {
         return unknown;
     }
 
+    /** A piece that no text may be cut into stands in the file as "piece U+2581 id"; its own name comes first. */
     String piece(long id) {
-        return pieces[Math.toIntExact(id)];
+        String piece = pieces[Math.toIntExact(id)];
+        String mark = "\u2581" + id;
+        return piece.length() > mark.length() && piece.endsWith(mark)
+                ? piece.substring(0, piece.length() - mark.length())
+                : piece;
     }
 
     /** Whether the piece stands for one byte of UTF-8; never in a vocabulary that does not fall back to bytes. */

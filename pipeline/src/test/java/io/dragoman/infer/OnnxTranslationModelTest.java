@@ -120,8 +120,8 @@ class OnnxTranslationModelTest {
         assertEquals(
                 List.of(
                         "golden.tsv is missing",
-                        "target_tokenizer.json should have 46 entries: has 44",
-                        "tokenizer.json should have 45 entries: has 44",
+                        "target_tokenizer.json should have at least 46 entries: has 44",
+                        "tokenizer.json should have at least 45 entries: has 44",
                         "vocabulary.sha256 is not that of tokenizer.json",
                         "the graph's dragoman.vocabulary_sha256 should be 00: was "
                                 + Bundle.sha256(folder.resolve("tokenizer.json")),
@@ -147,7 +147,7 @@ class OnnxTranslationModelTest {
         ((ObjectNode) manifest.get("vocabulary")).put("source_size", 45);
         write(manifest);
         List<String> faults = faults();
-        assertEquals("tokenizer.json should have 45 entries: has 44", faults.get(0));
+        assertEquals("tokenizer.json should have at least 45 entries: has 44", faults.get(0));
         assertTrue(
                 faults.get(1)
                         .startsWith("a step with the last of 45 source and 44 target ids should work: ONNX Runtime: "),
