@@ -28,12 +28,13 @@ class Attention(nn.Module):
         self.score = score
 
     def memory(self, annotations: Tensor) -> Tensors:
-        """What `forward` needs of annotations [B, S, M]."""
-        return annotations, self.score.keys(annotations)
+        """What `forward` needs of annotations [B, S, M]: them and their keys, or them alone where both are the same."""
+        keys = self.score.keys(annotations)
+        return (annotations,) if keys is annotations else (annotations, keys)
 
     def forward(self, query: Tensor, memory: Tensors, mask: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Context [B, K, M] and weights [B, K, S] of queries [B, K, D], which are all made at step `t`, a scalar."""
-        annotations, keys = memory
+        annotations, keys = memory[0], memory[-1]
         weights = self.weights(query, keys, mask, t)  # [B, K, S]
         return weights.to(annotations.dtype) @ annotations, weights
 

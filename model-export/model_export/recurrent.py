@@ -28,8 +28,8 @@ class BidirectionalGRU(nn.GRU):
     def _as_onnx(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         def both(stem: str) -> Tensor:
             """[2, 3H, ...]; PyTorch stacks the gates as reset, update, new, ONNX as update, reset, new."""
-            gates = [getattr(self, f"{stem}{end}").chunk(3) for end in ("_l0", "_l0_reverse")]
-            return torch.stack([torch.cat([update, reset, new]) for reset, update, new in gates])
+            gates = [getattr(self, f"{stem}{end}").unflatten(0, (3, -1)) for end in ("_l0", "_l0_reverse")]
+            return torch.stack([torch.stack([w[1], w[0], w[2]]).flatten(0, 1) for w in gates])
 
         B, S, H = x.shape[0], x.shape[1], self.hidden_size
         states, last = ops.symbolic_multi_out(

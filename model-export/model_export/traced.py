@@ -63,12 +63,19 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
     graph = program.model_proto.graph
     if program.model_proto.functions:
         raise ValueError(f"{type(module).__name__}: the exporter left functions, which a Loop cannot hold")
+    read = _read(graph)
     return Fragment(
         nodes=list(graph.node),
-        constants={tensor.name: tensor for tensor in graph.initializer},
+        constants={tensor.name: tensor for tensor in graph.initializer if tensor.name in read},
         inputs=[value.name for value in graph.input],
         outputs=[value.name for value in graph.output],
     )
+
+
+def _read(graph: onnx.GraphProto) -> set[str]:
+    """What nodes and outputs read, in bodies too; the exporter leaves a constant behind that was read by none."""
+    names = {x for node in graph.node for x in node.input} | {value.name for value in graph.output}
+    return names.union(*(_read(a.g) for node in graph.node for a in node.attribute if a.HasField("g")))
 
 
 def renamed(fragment: Fragment, given: Mapping[str, str], prefix: str) -> tuple[list[onnx.NodeProto], list[str]]:
