@@ -102,7 +102,11 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
 }
 _MINIMUM = {"seed": 0, "holds": 0, "warm_up": 0, "first": 0, "shift": 0, "published_layer": 0}
-_CHOICES = {"kind": ("bpe", "sentencepiece"), "optimizer": ("adam", "muon"), "shift": (0, 1)}
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "vocabulary.kind": ("bpe", "sentencepiece"),
+    "training.optimizer": ("adam", "muon"),
+    "decoding.shift": (0, 1),
+}
 
 
 def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) -> Any:
@@ -120,8 +124,9 @@ def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) 
             faults.append(f"{where}.{key}: should be at least {_MINIMUM.get(key, 1)}: was {value}")
         elif annotation == "float" and value < 0:
             faults.append(f"{where}.{key}: should be at least 0: was {value}")
-        elif key in _CHOICES and accepted and value not in _CHOICES[key]:
-            faults.append(f"{where}.{key}: should be one of {', '.join(map(str, _CHOICES[key]))}: was {value!r}")
+        elif value not in _CHOICES.get(f"{where}.{key}", (value,)):
+            choices = ", ".join(map(str, _CHOICES[f"{where}.{key}"]))
+            faults.append(f"{where}.{key}: should be one of {choices}: was {value!r}")
     if len(faults) > before:
         return None
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
@@ -132,12 +137,27 @@ def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) 
         return None
 
 
-def read_config(path: Path) -> Config:
-    """Reads and checks `path`; raises ConfigError with every fault found."""
+def _read_table(path: Path) -> dict[str, Any]:
+    """The file's table over that of its `base`, a file beside it; tables are merged one level deep, lists replaced."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise ConfigError(f"{path}: {fault}") from fault
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str) or Path(base).name != base or base == path.name:
+        raise ConfigError(f"{path}: base: should be another file's name in the same folder: was {base!r}")
+    merged = _read_table(path.parent / base)
+    for key, value in table.items():
+        below = merged.get(key)
+        merged[key] = below | value if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def read_config(path: Path) -> Config:
+    """Reads and checks `path`; raises ConfigError with every fault found."""
+    table = _read_table(path)
     tables = {"vocabulary": dict, "sizes": dict, "training": dict, "decoding": dict, "train": list, "validate": list}
     faults = [
         f"{key}: should be a table" for key, kind in tables.items() if not isinstance(table.get(key, kind()), kind)

@@ -6,7 +6,8 @@ from model_export.config import Config, ConfigError, Decoding, read_config
 from model_export.rnnsearch import Sizes
 from model_export.systems import SYSTEMS
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.toml"))
+CONFIGS = [path for path in CONFIGS if path.name != "base.toml"]
 FR_EN = Path(__file__).parents[1] / "configs" / "fr-en.rnnsearch.toml"
 
 
@@ -70,4 +71,19 @@ def test_sizes_that_contradict_each_other_should_be_a_fault(tmp_path: Path, data
     text = text[: text.index("[sizes]")] + sizes + text[text.index("[[train]]") + 9 :]
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"sizes\.width should be a multiple of sizes\.heads"):
+        read_config(tmp_path / "x.toml")
+
+
+def test_a_base_should_be_under_what_a_file_says(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "base.toml").write_text((data / "config.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "x.toml").write_text('base = "base.toml"\nname = "other"\n[training]\nsteps = 3\n', encoding="utf-8")
+    found, base = read_config(tmp_path / "x.toml"), read_config(tmp_path / "base.toml")
+    assert (found.name, found.training.steps) == ("other", 3)
+    assert (found.training.seed, found.train, found.sizes) == (base.training.seed, base.train, base.sizes)
+
+
+@pytest.mark.parametrize("base", ['"../base.toml"', "3", '"x.toml"', '"none.toml"'])
+def test_a_base_that_is_no_file_beside_it_should_be_a_fault(tmp_path: Path, base: str) -> None:
+    (tmp_path / "x.toml").write_text(f"base = {base}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\.toml"):
         read_config(tmp_path / "x.toml")
