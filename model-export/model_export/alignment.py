@@ -211,7 +211,7 @@ def links(
     """
     text, spans = target_spans(subwords, target_ids)
     target_words = word_indexes(text, spans)
-    source_words = word_indexes(source, source_spans(subwords, source))
+    source_words = word_indexes(source, source_spans(subwords, source))[: attention.shape[1] - 1]  # a source may be cut
     if not target_words or not words(text) or not source_words:
         return []
     found = choice.links(Attended(attention[: len(spans), : len(source_words) + 1], source_words, target_words))

@@ -17,14 +17,15 @@ from typing import Any
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from model_export.vocabulary import SpecialIds, decoder
+from model_export.vocabulary import LANGUAGE, SpecialIds, decoder
 
 _MESSAGES: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # generated, without types
 SPACE = "\u2581"
 END, UNKNOWN, PADDING = "</s>", "<unk>", "<pad>"
 _CUT = "\U000f0003"  # private use: stands where a grapheme is cut in two
-_EXTENDING = r"[\p{M}\x{200C}\x{200D}\x{1F3FB}-\x{1F3FF}]"  # what makes one grapheme with what stands before it
-_LANGUAGE = "\u0002"  # stands before a language token at the start of a text, while it is being cut
+_EXTENDING = (
+    r"[\p{M}\x{0E33}\x{0EB3}\x{200C}\x{200D}\x{1F3FB}-\x{1F3FF}]"  # what makes one grapheme with what stands before it
+)
 
 
 def _rules() -> Iterator[tuple[str, str]]:
@@ -137,7 +138,7 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
         if word in scores:
             vocabulary.append((word, scores.pop(word)))
         elif word in languages:
-            vocabulary.append((f"{_LANGUAGE}{word}", 0.0))
+            vocabulary.append((f"{LANGUAGE}{word}", 0.0))
         elif word == UNKNOWN:
             vocabulary.append((word, least))
         else:  # of the other side, or never in a text; a space within makes it unreachable
@@ -149,15 +150,15 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
         cut = _cut_graphemes(path)
         cleaning += [cut, normalizers.Precompiled(spec.precompiled_charsmap), normalizers.Replace(_CUT, "")]
     cleaning += [
-        normalizers.Replace(Regex(f"^ +|[ {SPACE}]+$"), ""),
+        normalizers.Replace(Regex(rf"\A +|[ {SPACE}]+\z"), ""),
         normalizers.Replace(Regex(" +"), SPACE),
         normalizers.Prepend(SPACE),
     ]
     cuts: list[pre_tokenizers.PreTokenizer] = []
     if languages:
         known = "|".join(language.strip("<>") for language in languages)
-        cleaning.append(normalizers.Replace(Regex(f"^{SPACE}(?=>>({known})<<)"), _LANGUAGE))
-        cuts.append(pre_tokenizers.Split(Regex(f"^{_LANGUAGE}>>({known})<<"), "isolated"))
+        cleaning.append(normalizers.Replace(Regex(rf"\A{SPACE}(?=>>({known})<<)"), LANGUAGE))
+        cuts.append(pre_tokenizers.Split(Regex(rf"\A{LANGUAGE}>>({known})<<"), "isolated"))
     if not spanning:
         cuts.append(pre_tokenizers.Split(SPACE, "merged_with_next"))
     tokenizer.normalizer = normalizers.Sequence(cleaning)
@@ -173,6 +174,9 @@ def _cut_graphemes(path: Path) -> normalizers.Normalizer:
     `normalizers.Precompiled` looks at whole graphemes: where a replacement fits the beginning of a short one it loses
     the rest, and in a long one it replaces character by character. SentencePiece takes the longest replacement at each
     position, wherever graphemes end.
+
+    What stays different: sequences of 6 bytes and more that a model replaces as one, which are conjoining Hangul and
+    kana with a voicing mark of its own; text in its usual, composed form has none.
     """
     clean = sentencepiece.SentencePieceNormalizer(
         model_file=str(path), add_dummy_prefix=False, escape_whitespaces=False, remove_extra_whitespaces=False
@@ -191,7 +195,7 @@ def _cut_graphemes(path: Path) -> normalizers.Normalizer:
         for mark, before in together.items()
     ]
     anywhere = f"(?![{known}])" if known else ""
-    pattern = f"(?={_EXTENDING})(?<!^)(?:{'|'.join([*cuts, anywhere])})"
+    pattern = rf"(?={_EXTENDING})(?<!\A)(?:{'|'.join([*cuts, anywhere])})"
     return normalizers.Replace(Regex(pattern), _CUT)
 
 

@@ -19,6 +19,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 BYTE = re.compile("<0x([0-9A-F]{2})>")
+LANGUAGE = "\u0002"  # stands before a language token
 SOURCE_FILE, TARGET_FILE = "tokenizer.json", "target_tokenizer.json"
 
 
@@ -74,13 +75,13 @@ class Subwords:
             if i == self.special.end:
                 break
             if i not in self.special:
-                kept.append(i)
-        return str(self.target.decode(kept, skip_special_tokens=False)).strip()
+                kept.append(self.piece(i))
+        return str(self.target.decoder.decode(kept)).strip()
 
     def piece(self, token: int, side: str = "target") -> str:
-        """A token's name; one that no text may be cut into stands in the file with U+2581 and its id after it."""
+        """A token's name, without what `sentencepiece_model` puts around some in the file."""
         tokenizer = self.target if side == "target" else self.source
-        return str(tokenizer.id_to_token(token) or "").removesuffix(f"\u2581{token}")
+        return str(tokenizer.id_to_token(token) or "").removesuffix(f"\u2581{token}").removeprefix(LANGUAGE)
 
     def manifest(self) -> dict[str, Any]:
         return asdict(self.special)

@@ -87,9 +87,13 @@ final class Vocabulary {
         return unknown;
     }
 
-    /** A piece that no text may be cut into stands in the file as "piece U+2581 id"; its own name comes first. */
+    /**
+     * A token's name. In the file, one that no text may be cut into has U+2581 and its id after it, and a language token
+     * has U+0002 before it.
+     */
     String piece(long id) {
-        String piece = pieces[Math.toIntExact(id)];
+        String written = pieces[Math.toIntExact(id)];
+        String piece = written.startsWith("\u0002") ? written.substring(1) : written;
         String mark = "\u2581" + id;
         return piece.length() > mark.length() && piece.endsWith(mark)
                 ? piece.substring(0, piece.length() - mark.length())

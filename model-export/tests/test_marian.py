@@ -1,0 +1,317 @@
+"""MarianMT folders as the transformers library writes and reads them; its `generate` is what an import has to equal."""
+
+import itertools
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ANIMALS, COLOURS, PAIRS, PLACES
+from safetensors.torch import load_file, save_file
+
+from model_export import marian, sentencepiece_model
+from model_export.bundle import BundleError, read_json
+from model_export.import_marian import import_marian
+from model_export.marian import MarianError
+from model_export.runtime import BundleRuntime
+from model_export.system import System
+from model_export.verify import verify
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from transformers import MarianConfig, MarianMTModel, MarianTokenizer
+
+LONGEST = 24
+SENTENCES = [
+    f"{article} {animal} {colour} {verb} {place}{end}"
+    for article, animal, colour, verb, place, end in itertools.product(
+        ("Le", "Un"), ANIMALS, COLOURS, ("dort", "mange", "attend"), PLACES, (".", " !", "")
+    )
+]
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`source.spm`, `target.spm` and `vocab.json`; the two models differ, and the words are those of both."""
+    folder = tmp_path_factory.mktemp("spoken")
+    for side, texts in (("source", [s for s, _ in PAIRS]), ("target", [t for _, t in PAIRS])):
+        (folder / side).mkdir()
+        sentencepiece_model.learn(texts, 70, folder / side)
+        shutil.copyfile(folder / side / "source.spm", folder / f"{side}.spm")
+    words: dict[str, int] = {}
+    for side in ("source", "target"):
+        for word in sentencepiece_model.read_words(folder / side / "vocab.json"):
+            if word not in ("<pad>", "▁jardin"):  # a piece without a word: the unknown word
+                words.setdefault(word, len(words))
+    for word in (">>fra<<", "<pad>"):
+        words[word] = len(words)
+    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    return folder
+
+
+def save(folder: Path, spoken: Path, **settings: Any) -> Path:
+    """A checkpoint of random weights, large enough for sharp and varied choices, by the library itself."""
+    words = sentencepiece_model.read_words(spoken / "vocab.json")
+    torch.manual_seed(5)
+    config = MarianConfig(
+        **{
+            "vocab_size": len(words),
+            "d_model": 16,
+            **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
+            **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 32),
+            **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+            "activation_function": "swish",
+            "max_position_embeddings": 64,
+            "scale_embedding": True,
+            "eos_token_id": words["</s>"],
+            "forced_eos_token_id": words["</s>"],
+            **dict.fromkeys(("pad_token_id", "decoder_start_token_id"), words["<pad>"]),
+            "init_std": 0.5,
+            **settings,
+        }
+    )
+    model = MarianMTModel(config).eval()
+    with torch.no_grad():
+        model.final_logits_bias[0, words["</s>"]] = 3.0
+        model.final_logits_bias[0, words["<pad>"]] = 2.0
+    model.generation_config.max_length = LONGEST
+    model.generation_config.bad_words_ids = [[words["<pad>"]]]
+    model.save_pretrained(folder)
+    for name in ("source.spm", "target.spm", "vocab.json"):
+        shutil.copyfile(spoken / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, spoken: Path) -> Path:
+    return save(tmp_path_factory.mktemp("checkpoint") / "opus-mt-tiny", spoken)
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    folder = tmp_path_factory.mktemp("imported") / "fr-en"
+    import_marian(checkpoint, folder, ("fr", "en"), check)
+    return folder
+
+
+def check(folder: Path, system: System) -> None:
+    verify(folder, system, lambda _: None)
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def generated(checkpoint: Path, texts: list[str], **settings: Any) -> Iterator[str]:
+    """What the library makes of `texts`."""
+    model = MarianMTModel.from_pretrained(checkpoint).eval()
+    tokenizer = MarianTokenizer.from_pretrained(checkpoint)
+    for start in range(0, len(texts), 32):
+        batch = tokenizer(texts[start : start + 32], return_tensors="pt", padding=True)
+        with torch.no_grad():
+            yield from tokenizer.batch_decode(model.generate(**batch, **settings), skip_special_tokens=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("beams", [1, 4])
+def test_an_import_should_translate_as_generate_does(checkpoint: Path, imported: Path, beams: int) -> None:
+    texts = SENTENCES[: 504 if beams == 4 else 64]
+    expected = list(generated(checkpoint, texts, num_beams=beams))
+    runtime = BundleRuntime(imported, beam_size=beams)
+    found = [t.text for start in range(0, len(texts), 36) for t in runtime.translate(texts[start : start + 36])]
+    assert found == expected
+    assert len(set(found)) > 12
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_other_settings_of_generate_should_be_honoured(tmp_path: Path, spoken: Path) -> None:
+    folder = save(tmp_path / "other", spoken)
+    generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    generation |= {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "bad_words_ids": [[5], [7]]}
+    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    import_marian(folder, tmp_path / "bundle", ("fr", "en"), check)
+    found = [t.text for t in BundleRuntime(tmp_path / "bundle").translate(SENTENCES[:48])]
+    assert found == list(generated(folder, SENTENCES[:48]))
+    assert read_json(tmp_path / "bundle")["decoding"]["suppressed"] == [5, 7]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ids_should_be_the_librarys_for_any_text(checkpoint: Path, imported: Path) -> None:
+    tokenizer, runtime = MarianTokenizer.from_pretrained(checkpoint), BundleRuntime(imported)
+    texts = [
+        *SENTENCES[:50],
+        "",
+        "   ",
+        "Le jardin.",
+        "</s ><pad",
+        "a\u0301\u0307 ﬁ ½ Ⅷ ㌔",
+        "日本語 ",
+        "👩🏽‍🚀\u200d!",
+        "1,5 %",
+    ]
+    texts += [
+        ">>fra<< Le chat",
+        ">>fra<<  chat",
+        "le >>chat<<",
+        "▁▁x▁",
+        "x" * 500,
+        "\u00a0\u3000 a\u200bb",
+        "ภาษาไทย हिन्दी",
+    ]
+    for text in texts:
+        assert runtime.subwords.source_ids([text])[0] == tokenizer(text)["input_ids"][:-1], text
+    for text in (pair[1] for pair in PAIRS):
+        assert runtime.subwords.target_ids([text])[0] == tokenizer(text_target=text)["input_ids"][:-1]
+
+
+def test_what_is_written_should_be_read_as_it_was(tmp_path: Path, checkpoint: Path) -> None:
+    read = marian.read(checkpoint)
+    marian.write(read.system, tmp_path, checkpoint, read.rules, read.beam_size)
+    again = marian.read(tmp_path)
+    assert again.system.sizes == read.system.sizes
+    assert (again.rules, again.beam_size) == (read.rules, read.beam_size)
+    for name, value in read.system.state_dict().items():
+        assert value.equal(again.system.state_dict()[name])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_written_should_load_in_the_library(tmp_path: Path, checkpoint: Path) -> None:
+    read = marian.read(checkpoint)
+    marian.write(read.system, tmp_path, checkpoint, read.rules, read.beam_size)
+    settings = {"num_beams": 4, "max_length": LONGEST}
+    assert list(generated(tmp_path, SENTENCES[:8], **settings)) == list(
+        generated(checkpoint, SENTENCES[:8], **settings)
+    )
+
+
+def test_layer_and_heads_should_choose_the_attention(tmp_path: Path, checkpoint: Path) -> None:
+    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, layer=0, heads=[1, 3], shift=1)
+    manifest = read_json(tmp_path / "b")
+    assert {key: manifest["attention"][key] for key in ("layer", "heads", "shift")} == {
+        "layer": 0,
+        "heads": [1, 3],
+        "shift": 1,
+    }
+    runtime, read = BundleRuntime(tmp_path / "b"), marian.read(checkpoint)
+    [found] = runtime.translate(["Le chat dort."])
+    ids, special = runtime.source_ids("Le chat dort."), runtime.subwords.special
+    previous = torch.tensor([[special.start, *found.hypothesis.ids[:-1]]])
+    with torch.no_grad():
+        _, weights = read.system.attentions(torch.tensor([ids]), torch.ones(1, len(ids)).bool(), previous)
+    expected = weights[0][0, [1, 3]].mean(0)  # [T, S]
+    assert found.hypothesis.attention is not None
+    torch.testing.assert_close(found.hypothesis.attention[:-1], expected[1:], atol=1e-5, rtol=0)
+
+
+def test_float16_should_halve_the_graph(tmp_path: Path, checkpoint: Path, imported: Path) -> None:
+    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, half=True)
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "b", imported)]
+    weights = sum(p.numel() for p in marian.read(checkpoint).system.parameters())
+    assert sizes[1] - sizes[0] > 1.5 * weights
+
+
+def change(folder: Path, name: str, **values: Any) -> None:
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    (folder / name).write_text(json.dumps(content | values), encoding="utf-8")
+
+
+def weights_of(folder: Path, **values: torch.Tensor | None) -> None:
+    state = load_file(folder / "model.safetensors") | values
+    save_file({k: v for k, v in state.items() if v is not None}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("config.json", {"model_type": "bart"}, "model_type should be marian: was 'bart'"),
+        ("config.json", {"d_model": "wide"}, "d_model should be whole numbers"),
+        ("config.json", {"activation_function": "mish"}, "activation_function should be one of"),
+        ("config.json", {"tie_word_embeddings": False}, "tie_word_embeddings is off"),
+        ("config.json", {"normalize_before": True}, "normalize_before should be off"),
+        ("config.json", {"decoder_ffn_dim": 64}, "decoder_ffn_dim should be encoder_ffn_dim's 32: was 64"),
+        ("config.json", {"vocab_size": 20}, "vocab.json has"),
+        ("config.json", {"encoder_layers": 3}, "the weights lack encoder.2."),
+        ("config.json", {"encoder_layers": 1}, "which config.json has no layer for"),
+        ("config.json", {"pad_token_id": 3}, "pad_token_id should be vocab.json's"),
+        ("config.json", {"decoder_start_token_id": 900}, "decoder_start_token_id should be a word's id: was 900"),
+        ("generation_config.json", {"repetition_penalty": 1.3}, "repetition_penalty = 1.3 is not known here"),
+        ("generation_config.json", {"bad_words_ids": [[1, 2]]}, "bad_words_ids should be single words"),
+        ("vocab.json", {"x": 3}, "should give each word an id of its own"),
+    ],
+)
+def test_what_cannot_be_imported_should_be_named(copy: Path, name: str, values: dict[str, Any], expected: str) -> None:
+    change(copy, name, **values)
+    with pytest.raises(MarianError) as caught:
+        marian.read(copy)
+    assert expected in str(caught.value)
+
+
+def test_weights_that_contradict_the_configuration_should_be_named(copy: Path) -> None:
+    shared = load_file(copy / "model.safetensors")["model.shared.weight"]
+    weights_of(
+        copy,
+        **{
+            "lm_head.weight": shared + 1,
+            "model.encoder.embed_positions.weight": torch.ones(64, 16),
+            "model.encoder.layers.0.fc1.bias": None,
+            "model.decoder.adapter.weight": torch.ones(2),
+        },
+    )
+    with pytest.raises(MarianError) as caught:
+        marian.read(copy)
+    assert "lm_head.weight differs from model.shared.weight" in str(caught.value)
+    weights_of(copy, **{"lm_head.weight": None})
+    with pytest.raises(MarianError) as caught:
+        marian.read(copy)
+    for expected in ("should be sinusoids", "the weights lack encoder.0.inner.bias", "model.decoder.adapter.weight"):
+        assert expected in str(caught.value)
+
+
+def test_a_folder_that_is_none_should_be_refused_with_every_reason(tmp_path: Path) -> None:
+    with pytest.raises(MarianError) as caught:
+        marian.read(tmp_path)
+    for name in ("config.json", "source.spm", "target.spm", "vocab.json", "model.safetensors or pytorch_model.bin"):
+        assert f"{name} is missing" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.json", "source.spm", "model.safetensors"])
+def test_a_damaged_file_should_be_named(copy: Path, name: str) -> None:
+    (copy / name).write_bytes(b"\xff\x00 not this")
+    with pytest.raises(MarianError, match=name.replace(".", r"\.")):
+        marian.read(copy)
+
+
+def test_a_pickle_that_runs_code_should_be_refused(copy: Path, tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "harmed",)
+
+    (copy / "model.safetensors").unlink()
+    torch.save({"model.shared.weight": Harmful()}, copy / "pytorch_model.bin")
+    with pytest.raises(MarianError, match=r"pytorch_model\.bin: cannot be read"):
+        marian.read(copy)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_an_import_should_not_overwrite_nor_leave_a_half(tmp_path: Path, checkpoint: Path, imported: Path) -> None:
+    with pytest.raises(BundleError, match="--force"):
+        import_marian(checkpoint, imported, ("fr", "en"), check)
+
+    def refuse(_: Path, __: System) -> None:
+        raise BundleError("refused")
+
+    with pytest.raises(BundleError, match="refused"):
+        import_marian(checkpoint, tmp_path / "b", ("fr", "en"), refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_language_without_golden_sentences_should_ask_for_them(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(BundleError, match="--golden"):
+        import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check)
+    import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check, golden=["Le chat dort."])
+    assert BundleRuntime(tmp_path / "b").translate(["Le chat"])[0].text
