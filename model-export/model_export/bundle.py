@@ -123,6 +123,7 @@ def halved(system: System) -> System:
 def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
     """The manifest's `training`: what the weights were trained on, and how far."""
     return {
+        "config": config.file,
         "data": [{"file": f.file, "lines": f.holds, "licence": f.licence} for f in config.train],
         "attribution": list(config.attribution),
         "updates": state["step"],

@@ -91,6 +91,7 @@ class Config:
     training: Training
     decoding: Decoding = Decoding()
     attribution: tuple[str, ...] = ()
+    file: str = ""  # where it was read from, below the folder of configurations
 
 
 # What a TOML value of each annotation may be; a number is at least 1 unless _MINIMUM says otherwise.
@@ -189,7 +190,9 @@ def read_config(path: Path) -> Config:
     if faults:  # what else is wrong with it
         _build(Config, table | dict.fromkeys(("sizes", *built)), "config", faults)
         raise ConfigError(f"{path}: " + "; ".join(dict.fromkeys(faults)))
-    config = _build(Config, table | built, "config", faults)
+    parts = path.resolve().parts
+    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    config = _build(Config, table | built | {"file": "/".join(below)}, "config", faults)
     if faults:
         raise ConfigError(f"{path}: " + "; ".join(faults))
     assert isinstance(config, Config)
