@@ -265,6 +265,7 @@ def test_registry_should_have_these_systems() -> None:
         "lstmn": "S9",
         "hard": "S10",
         "transformer": "S11",
+        "marian": "S12",
     }
 
 
