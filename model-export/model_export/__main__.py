@@ -123,6 +123,8 @@ def parser() -> argparse.ArgumentParser:
     of = aer.add_mutually_exclusive_group(required=True)
     of.add_argument("--links", type=existing, metavar="FILE", help="i-j links, one line for each of GOLD's pairs")
     of.add_argument("--bundle", type=existing, metavar="BUNDLE", help="links off its attention, GOLD's targets given")
+    of.add_argument("--marian", type=existing, metavar="DIR", help="a MarianMT checkpoint: each layer and head")
+    aer.add_argument("--best", type=positive, metavar="N", help="print the best N lines only")
     aer.add_argument("--reverse", type=existing, metavar="BUNDLE", help="a bundle of the other direction: both, as one")
     aer.add_argument("--swap", action="store_true", help="GOLD's second column is the source")
     aer.add_argument(
@@ -131,11 +133,18 @@ def parser() -> argparse.ArgumentParser:
         default="default",
         help="how links come from attention: as the product makes them (default), or every way there is",
     )
+    results = commands.add_parser("results", help="train, export and score systems side by side; writes RESULTS.md")
+    results.add_argument("--data", type=existing, required=True, metavar="DIR", help="folder of all data sets")
+    results.add_argument("--runs", type=Path, required=True, metavar="DIR", help="one folder in it for each system")
+    results.add_argument("--systems", nargs="*", metavar="NAME", help="which to measure (all; none: only the page)")
+    results.add_argument("--configs", type=existing, metavar="DIR", help="their configurations (configs/compare)")
+    results.add_argument("--out", type=Path, metavar="FILE", help="the page (RESULTS.md of this folder)")
+
     for command in (train, guide, save, export):
         command.add_argument(
             "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
         )
-    for command in (train, guide, save, marian, export, verify, score, aer):
+    for command in (train, guide, save, marian, export, verify, score, aer, results):
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
@@ -185,10 +194,32 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.verify import verify
 
             verify(arguments.bundle, arguments.checkpoint)
+        case "results":
+            _results(arguments)
         case "score":
             _score(arguments)
         case "score-aer":
             _score_aer(arguments)
+
+
+def _results(arguments: argparse.Namespace) -> None:
+    from model_export.results import measure, page
+
+    home = Path(__file__).resolve().parents[2]
+    folder = arguments.configs or home / "model-export" / "configs" / "compare"
+    configs = sorted(path for path in folder.glob("*.toml") if path.name != "base.toml")
+    names = [path.stem for path in configs]
+    wanted = names if arguments.systems is None else arguments.systems
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        raise ValueError(f"systems should be among {', '.join(names)}: was {', '.join(unknown)}")
+    out = arguments.out or home / "model-export" / "RESULTS.md"
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        measure(folder / f"{name}.toml", arguments.data, arguments.runs, home, print)
+    text = page(configs, arguments.runs, out.with_suffix(".svg"))
+    out.write_text(text, encoding="utf-8", newline="\n")
+    print(f"wrote {out}")
 
 
 def _import_marian(arguments: argparse.Namespace) -> None:
@@ -251,11 +282,16 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _score_aer(arguments: argparse.Namespace) -> None:
     from model_export.aer import agreement, read_gold, read_links
-    from model_export.link_choices import Line, all_choices, reasons, score_choices
+    from model_export.link_choices import Line, all_choices, reasons, score_choices, score_places
 
-    if arguments.links and (arguments.reverse or arguments.choices == "all"):
+    if (arguments.links or arguments.marian) and (arguments.reverse or arguments.choices == "all"):
         raise ValueError("--reverse and --choices go with --bundle: a links file is scored as it is")
     gold = read_gold(arguments.gold, swap=arguments.swap)
+    if arguments.marian:
+        report = score_places(gold, arguments.marian, all_choices(thresholds=(0.2,)))
+        _print_agreement("choice", report.lines, arguments.best)
+        print(f"{arguments.gold.name}: {report.scored:,} of {len(gold):,} pairs")
+        return
     if arguments.links:
         counts = agreement(read_links(arguments.links, gold), gold)
         _print_agreement("links", [Line(arguments.links.name, counts, False)])
@@ -263,17 +299,17 @@ def _score_aer(arguments: argparse.Namespace) -> None:
         return
     choices = all_choices() if arguments.choices == "all" else None
     report = score_choices(gold, arguments.bundle, choices, arguments.reverse)
-    _print_agreement("choice", report.lines)
+    _print_agreement("choice", report.lines, arguments.best)
     print(f"{arguments.gold.name}: {report.scored:,} of {len(gold):,} pairs; * is what the product publishes")
     if report.left_out:
         print(f"left out: {reasons(report.left_out)}")
 
 
-def _print_agreement(title: str, lines: Sequence[Line]) -> None:
+def _print_agreement(title: str, lines: Sequence[Line], best: int | None = None) -> None:
     """A table in percent, the lowest error first."""
     width = max(len(title), *(len(line.name) for line in lines))
     print(f"  {title:<{width}}   AER      P      R     F1    links")
-    for name, counts, default in sorted(lines, key=lambda line: line.agreement.aer):
+    for name, counts, default in sorted(lines, key=lambda line: line.agreement.aer)[:best]:
         shares = (counts.aer, counts.precision, counts.recall, counts.f1)
         numbers = " ".join(f"{100 * share:6.1f}" for share in shares)
         print(f"{'*' if default else ' '} {name:<{width}} {numbers} {counts.links:8,}")

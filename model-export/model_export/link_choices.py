@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
+
+from model_export import marian
 from model_export.aer import SYMMETRISATIONS, Agreement, GoldPair, Links, turned
 from model_export.alignment import Attended, Choice, Span, choice_of, source_spans, word_indexes
 from model_export.bundle import BundleError, faults, read_json
@@ -23,6 +26,7 @@ from model_export.runtime import BundleRuntime
 from model_export.score import Progress, batches
 
 THRESHOLDS = (0.1, 0.2, 0.3)
+LONGEST = 256  # tokens of a side
 
 
 def all_choices(thresholds: Sequence[float] = THRESHOLDS) -> list[Choice]:
@@ -142,6 +146,64 @@ class ForcedBundle:
     def _target_words(self, text: str) -> list[int]:
         offsets = self._runtime.subwords.target.encode(text, add_special_tokens=False).offsets
         return word_indexes(text, [Span(*o) for o in offsets])
+
+
+class ForcedCheckpoint:
+    """A MarianMT checkpoint that is given both sides: the attention of every layer and head, from PyTorch."""
+
+    def __init__(self, folder: Path) -> None:
+        read = marian.read(folder)
+        self._system, self._subwords, self._longest = read.system, read.subwords, min(read.positions, LONGEST)
+        sizes = read.system.sizes
+        self.places = [
+            (layer, head) for layer in range(sizes.decoder_layers) for head in (*range(sizes.heads), None)
+        ]  # head None: the mean of all
+
+    def ids(self, source: str, target: str) -> tuple[list[int], list[int]]:
+        special = self._subwords.special
+        [sources], [targets] = self._subwords.source_ids([source]), self._subwords.target_ids([target])
+        return [*sources, special.end], [*targets, special.end]
+
+    def takes(self, pair: GoldPair) -> bool:
+        sources, targets = self.ids(pair.source, pair.target)
+        return 2 <= len(sources) <= self._longest and 2 <= len(targets) <= self._longest
+
+    @torch.no_grad()
+    def attention(self, pair: GoldPair) -> dict[tuple[int, int | None], Attended]:
+        """[T + 1, S + 1] of each place."""
+        sources, targets = self.ids(pair.source, pair.target)
+        previous = torch.tensor([[self._subwords.special.start, *targets[:-1]]])
+        mask = torch.ones(1, len(sources), dtype=torch.bool)
+        _, weights = self._system.attentions(torch.tensor([sources]), mask, previous)
+        offsets = self._subwords.target.encode(pair.target, add_special_tokens=False).offsets
+        words = (
+            word_indexes(pair.source, source_spans(self._subwords, pair.source)),
+            word_indexes(pair.target, [Span(*o) for o in offsets]),
+        )
+        of_place = {
+            (layer, head): weights[layer][0].mean(0) if head is None else weights[layer][0, head]
+            for layer, head in self.places
+        }
+        return {place: Attended(rows.numpy(), *words) for place, rows in of_place.items()}
+
+
+def score_places(gold: Sequence[GoldPair], folder: Path, choices: Sequence[Choice]) -> Report:
+    """Each choice at each layer and head of the MarianMT checkpoint in `folder`."""
+    model = ForcedCheckpoint(folder)
+    usable = [pair for pair in gold if model.takes(pair)]
+    if not usable:
+        raise ValueError("no pair can be scored: each is empty or too long for the checkpoint")
+    found: dict[str, Agreement] = {}
+    progress = Progress(len(usable))
+    for pair in usable:
+        for (layer, head), attended in model.attention(pair).items():
+            for choice in choices:
+                name = f"layer {layer}, {'all heads' if head is None else f'head {head}'}, {choice}"
+                found[name] = found.get(name, Agreement()).plus(choice.links(attended), pair)
+        progress.add(1)
+    progress.end()
+    left_out = {"empty or too long": len(gold) - len(usable)} if len(gold) > len(usable) else {}
+    return Report([Line(name, counts, False) for name, counts in found.items()], len(usable), left_out)
 
 
 def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[list[GoldPair], dict[str, int]]:

@@ -47,7 +47,7 @@ def score(
     if not pairs:
         raise ValueError(f"{file}: no line to score")
     penalties = penalties or [runtime.length_penalty]
-    found = _translations(runtime, [source for source, _ in pairs], penalties)
+    found = translations(runtime, [source for source, _ in pairs], penalties)
     references = [[target for _, target in pairs]]
     scores = [
         Score(
@@ -60,7 +60,7 @@ def score(
     return scores, len(pairs), runtime.beam_size
 
 
-def _translations(runtime: BundleRuntime, texts: Sequence[str], penalties: Sequence[float]) -> list[list[str]]:
+def translations(runtime: BundleRuntime, texts: Sequence[str], penalties: Sequence[float]) -> list[list[str]]:
     """The translations of `texts` under each penalty; the graph runs once."""
     sources = [runtime.source_ids(text) for text in texts]
     found = [[""] * len(texts) for _ in penalties]
