@@ -105,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--swap", action="store_true", help="the file's second column is the source")
     score.add_argument("--lines", type=positive, metavar="N", help="only the first N lines")
     score.add_argument("--skip", type=existing, metavar="FILE", help="two 0/1 columns a line: leave out lines with a 1")
+    score.add_argument("--tokenised", action="store_true", help="as in older papers: Moses tokens in lower case")
     score.add_argument("--beam-size", type=positive, metavar="K", help="instead of the bundle's")
     score.add_argument(
         "--length-penalty",
@@ -265,6 +266,7 @@ def _score(arguments: argparse.Namespace) -> None:
         penalties=arguments.length_penalty,
         beam_size=arguments.beam_size,
         skip=arguments.skip,
+        tokenised=arguments.tokenised,
     )
     for line in scores:
         print(

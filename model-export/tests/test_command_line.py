@@ -7,7 +7,7 @@ import pytest
 
 from model_export.__main__ import main
 from model_export.bundle import read_json
-from model_export.score import batches
+from model_export.score import batches, moses
 
 
 def test_export_verify_and_score_should_work_one_after_another(
@@ -122,3 +122,8 @@ def test_batches_should_put_like_lengths_together_within_bounds() -> None:
     assert list(batches([3, 9, 5])) == [[1, 2, 0]]
     assert list(batches([1500, 1, 1000, 5000])) == [[3], [0], [2, 1]]
     assert [len(batch) for batch in batches([1] * 130)] == [64, 64, 2]
+
+
+def test_tokenised_scores_should_be_of_moses_tokens_in_lower_case() -> None:
+    assert moses(["L’été, c'est BEAU!", "Don't stop."], "fr") == ["l' été , c' est beau !", "don' t stop ."]
+    assert moses(["Don't stop."], "en") == ["don 't stop ."]

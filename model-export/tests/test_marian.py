@@ -315,3 +315,30 @@ def test_a_language_without_golden_sentences_should_ask_for_them(tmp_path: Path,
         import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check)
     import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check, golden=["Le chat dort."])
     assert BundleRuntime(tmp_path / "b").translate(["Le chat"])[0].text
+
+
+@pytest.mark.large
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_opus_mts_size_should_be_imported_and_translate_alike(tmp_path: Path, spoken: Path) -> None:
+    """6 + 6 layers, d = 512, 60,000 words: random weights, words beyond the text's own invented."""
+    words = sentencepiece_model.read_words(spoken / "vocab.json")
+    padding = words.pop("<pad>")
+    for number in range(60_000 - len(words) - 1):
+        words[f"w{number}"] = padding + number
+    words["<pad>"] = len(words)
+    large = Path(shutil.copytree(spoken, tmp_path / "spoken"))
+    (large / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    folder = save(
+        tmp_path / "opus-mt-large",
+        large,
+        d_model=512,
+        **dict.fromkeys(("encoder_layers", "decoder_layers"), 6),
+        **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 2048),
+        **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 8),
+        max_position_embeddings=512,
+        init_std=0.05,
+    )
+    golden = SENTENCES[:3]
+    import_marian(folder, tmp_path / "b", ("fr", "en"), check, golden=golden)
+    found = [t.text for t in BundleRuntime(tmp_path / "b").translate(SENTENCES[:12])]
+    assert found == list(generated(folder, SENTENCES[:12], num_beams=4))
