@@ -25,7 +25,7 @@ from model_export.bundle import BundleError, faults, read_json
 from model_export.runtime import BundleRuntime
 from model_export.score import Progress, batches
 
-THRESHOLDS = (0.1, 0.2, 0.3)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 LONGEST = 256  # tokens of a side
 
 

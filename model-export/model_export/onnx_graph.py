@@ -23,6 +23,7 @@ beam.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.outer = outer
         self.initializers: dict[str, onnx.TensorProto] = outer.initializers if outer else {}
+        self._same: dict[bytes, str] = outer._same if outer else {}  # a constant's content -> its name
         self._prefix = "step_" if outer else ""
 
     def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -94,7 +96,11 @@ class Graph:
         return self.outer._outermost() if self.outer else self
 
     def _stored(self, name: str, value: NDArray[Any]) -> str:
-        """A constant; one that float16 holds exactly is stored as that and cast back once."""
+        """A constant, kept once; one that float16 holds exactly is stored as that and cast back once."""
+        content = hashlib.sha256(f"{value.dtype}{value.shape}".encode() + value.tobytes()).digest()
+        if content in self._same:
+            return self._same[content]
+        self._same[content] = name
         with np.errstate(over="ignore"):
             half = value.astype(np.float16) if value.dtype == np.float32 and value.size >= SMALL else None
         if half is None or not np.array_equal(half.astype(np.float32), value):

@@ -156,7 +156,7 @@ def test_score_aer_should_compare_choices_and_symmetrise_two_directions(
     assert main(["score-aer", str(gold_file), *options, "--choices", "all"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:-2]
     assert len(lines) == 3 * 2 * (
-        2 * 7 + 3 * 3 * 2
+        2 * 7 + 3 * 5 * 2
     )  # argmax: both directions, five as one; thresholds: directions only
 
 

@@ -241,13 +241,14 @@ public final class BundleVerification {
                     model,
                     going.stream().map(sources::get).toList(),
                     going.stream().map(driven::get).toList(),
-                    new DecodingOptions(1, step + 1, 0));
+                    new DecodingOptions(1, step + 2, 0)); // the last step allowed may be made to end
             for (int row = 0; row < going.size(); row++) {
                 int sentence = going.get(row);
                 Hypothesis whole = greedy.get(sentence);
                 Hypothesis so = stepped.get(row);
-                if (Arrays.equals(so.ids(), Arrays.copyOf(whole.ids(), step + 1))) {
-                    driven.set(sentence, so.ids());
+                long[] soFar = Arrays.copyOf(so.ids(), step + 1);
+                if (Arrays.equals(soFar, Arrays.copyOf(whole.ids(), step + 1))) {
+                    driven.set(sentence, soFar);
                     worst = Math.max(worst, difference(whole, so, step + 1 - shift));
                 } else {
                     otherTokens.add(sentence + 1); // and it goes no further
