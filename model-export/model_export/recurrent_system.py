@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_export.system import System, Tensors
+from model_export.system import System, Tensors, over_words
 
 
 class RecurrentSystem(System):
@@ -40,7 +39,9 @@ class RecurrentSystem(System):
         return embedded
 
     def logits(self, readout: Tensor) -> Tensor:
-        return F.linear(self.project(self.dropout(readout)), self.target_embedding.weight, self.output_bias)  # [..., V]
+        return over_words(
+            self.project(self.dropout(readout)), self.target_embedding.weight, self.output_bias
+        )  # [..., V]
 
     def move(
         self, memory: Tensors, mask: Tensor, state: Tensors, embedded: Tensor, t: Tensor

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_export.recurrent import BidirectionalGRU
-from model_export.system import System, Tensors
+from model_export.system import System, Tensors, over_words
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
     def logits(self, states: Tensor, contexts: Tensor, embedded: Tensor) -> Tensor:
         """Scores [..., V] of the next word from s_t [..., D], c_t [..., 2H] and y_(t-1) [..., E]."""
         read = torch.tanh(self.readout(torch.cat([states, contexts, embedded], dim=-1)))  # [..., E]
-        return F.linear(self.dropout(read), self.embedding.weight, self.output_bias)  # [..., V]
+        return over_words(self.dropout(read), self.embedding.weight, self.output_bias)  # [..., V]
 
 
 class RNNsearch(System):

@@ -9,9 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Tensors = tuple[Tensor, ...]
+
+
+def over_words(x: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
+    """Logits [..., V] of x [..., E]: a product with the embedding [V, E]. On rows, so that ONNX adds the bias in it."""
+    return F.linear(x.reshape(-1, x.shape[-1]), embedding, bias).reshape(*x.shape[:-1], embedding.shape[0])
 
 
 class System(nn.Module):

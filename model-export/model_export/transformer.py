@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_export.system import System, Tensors
+from model_export.system import System, Tensors, over_words
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"swish": F.silu, "silu": F.silu, "relu": F.relu, "gelu": F.gelu}
 
@@ -162,7 +162,7 @@ class Transformer(System):
         return embedded
 
     def logits(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.embedding.weight, self.output_bias)  # [..., V]
+        return over_words(x, self.embedding.weight, self.output_bias)  # [..., V]
 
     def published(self, weights: Tensor) -> Tensor:
         """[B, T, S] of one layer's [B, H, T, S]."""
