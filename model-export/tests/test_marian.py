@@ -14,6 +14,7 @@ from conftest import ANIMALS, COLOURS, PAIRS, PLACES
 from safetensors.torch import load_file, save_file
 
 from model_export import marian, sentencepiece_model
+from model_export.__main__ import main
 from model_export.bundle import BundleError, read_json
 from model_export.import_marian import import_marian
 from model_export.marian import MarianError
@@ -315,6 +316,41 @@ def test_a_language_without_golden_sentences_should_ask_for_them(tmp_path: Path,
         import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check)
     import_marian(checkpoint, tmp_path / "b", ("xx", "en"), check, golden=["Le chat dort."])
     assert BundleRuntime(tmp_path / "b").translate(["Le chat"])[0].text
+
+
+def test_the_commands_should_import_and_compare_layers_and_heads(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["import-marian", str(checkpoint), "--from", "fr", "--to", "en", "--out", str(tmp_path / "b")]
+    options = [
+        "--name",
+        "tiny",
+        "--layer",
+        "0",
+        "--heads",
+        "2",
+        "--links",
+        "kept,max,0.3",
+        "--limit",
+        "2",
+        "9",
+        "--float16",
+    ]
+    assert main([*arguments, *options]) == 0
+    manifest = read_json(tmp_path / "b")
+    assert manifest["name"] == "tiny"
+    assert manifest["attention"]["links"] == {"end": "kept", "merge": "max", "threshold": 0.3}
+    assert (manifest["limits"]["target_ratio"], manifest["limits"]["target_offset"]) == (2, 9)
+    assert main([*arguments, "--force", "--links", "kept,most,0.3"]) == 1
+    assert "links should be END,MERGE,THRESHOLD" in capsys.readouterr().err
+
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("".join(f"{source}\t{target}\t0-0\t1-1\n" for source, target in PAIRS[:3]), encoding="utf-8")
+    assert main(["score-aer", str(gold), "--marian", str(checkpoint), "--best", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert lines[1].split(",")[0].strip() in ("layer 0", "layer 1")
+    assert lines[-1] == "gold.tsv: 3 of 3 pairs"
 
 
 @pytest.mark.large

@@ -1,0 +1,134 @@
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import PAIRS
+
+from model_export import train as training
+from model_export.config import Config, read_config
+from model_export.guide import guide_loss, make_links, read_links
+from model_export.train import learn_vocabulary, train
+
+# Stands for the aligner: every pair's tokens one to one, forward; backward the first token alone.
+ALIGNER = """#!/usr/bin/env python3
+import sys
+given = dict(zip(sys.argv[1::1], sys.argv[2::1]))
+with open(given["-s"]) as s, open(given["-t"]) as t, open(given["-f"], "w") as f, open(given["-r"], "w") as r:
+    for a, b in zip(s, t):
+        f.write(" ".join(f"{i}-{i}" for i in range(min(len(a.split()), len(b.split())))) + "\\n")
+        r.write("0-0\\n")
+"""
+
+TRANSFORMER = """
+system = "transformer"
+[sizes]
+width = 16
+inner = 24
+heads = 2
+encoder_layers = 1
+decoder_layers = 2
+"""
+
+
+@pytest.fixture
+def aligner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "eflomal-align"
+    program.parent.mkdir()
+    program.write_text(ALIGNER, encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def taught(tmp_path: Path, data: Path) -> Config:
+    """The tiny configuration as a transformer whose attention is taught, trained by Muon, in both directions."""
+    text = (data / "config.toml").read_text(encoding="utf-8")
+    text = text[: text.index("[sizes]")] + text[text.index("[[train]]") :]
+    text = text.replace('system = "rnnsearch"', "").replace("[vocabulary]", '[vocabulary]\nkind = "sentencepiece"')
+    text = text.replace("size = 300", "size = 262").replace('file = "part.tsv"', 'file = "part.tsv"\nswap = true')
+    head, body = text.split("attribution", 1)
+    system, sizes = TRANSFORMER.split("[sizes]")
+    text = head + system + "attribution" + body + "\n[sizes]" + sizes
+    text = text.replace("seed = 7", 'seed = 7\noptimizer = "muon"\nboth_directions = true\nguide = 0.5')
+    (tmp_path / "taught.toml").write_text(text, encoding="utf-8")
+    return read_config(tmp_path / "taught.toml")
+
+
+def small(config: Config, size: int) -> Config:
+    """With as many words as were found in the invented text."""
+    return replace(config, sizes=replace(config.sizes, vocabulary=size))
+
+
+def test_loss_should_be_the_cross_entropy_of_the_rows_that_read_a_linked_token() -> None:
+    attention = torch.tensor([[[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.3, 0.7], [0.5, 0.5]]])
+    links = [np.array([[0, 0], [0, 1], [1, 1]], np.uint8), None]
+    expected = -(np.log(0.9) + 0.5 * np.log(0.2) + 0.5 * np.log(0.8)) / 2
+    assert float(guide_loss(attention, links)) == pytest.approx(expected, abs=1e-6)
+    assert float(guide_loss(attention, [None, None])) == 0
+
+
+@pytest.mark.usefixtures("aligner")
+def test_links_should_be_found_by_file_and_line_either_way_round(tmp_path: Path, taught: Config, data: Path) -> None:
+    subwords = learn_vocabulary(taught, data, tmp_path)
+    assert make_links(taught, data, tmp_path, subwords, 7) == 14
+    links = read_links(tmp_path / "links.npz")
+    [first] = links.of("all.tsv", 0, 1, swap=False)
+    assert first is not None
+    counts = len(subwords.source_ids([PAIRS[0][0]])[0]), len(subwords.target_ids([PAIRS[0][1]])[0])
+    assert first.tolist() == [[i, i] for i in range(min(counts))]  # grown along the diagonal
+    there, back = (links.of("part.tsv", 2, 9, swap=swap) for swap in (False, True))
+    assert [link is None for link in there] == [False] * 5 + [True] * 4
+    assert there[0] is not None
+    assert back[0] is not None
+    assert there[0][:, ::-1].tolist() == back[0].tolist()
+
+
+@pytest.mark.usefixtures("aligner")
+def test_taught_attention_should_follow_its_links(tmp_path: Path, taught: Config, data: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    subwords = learn_vocabulary(taught, data, run)
+    config = small(taught, subwords.sizes[1])
+    config = replace(config, training=replace(config.training, steps=60, validate_every=60, cool_down=0.1))
+    make_links(config, data, run, subwords, 36)
+    train(config, data, run)
+    model = training.make_system(config)
+    model.load_state_dict(torch.load(run / "best.pt", weights_only=True)["model"])
+    batch = next(training.stream(config, data, subwords, 0, read_links(run / "links.npz")))
+    with torch.no_grad():
+        _, attention = model.eval()(batch.source, batch.mask, batch.previous)
+        untaught = training.make_system(config).eval()(batch.source, batch.mask, batch.previous)[1]
+    assert attention is not None
+    assert untaught is not None
+    assert float(guide_loss(attention, batch.links)) < 0.6 * float(guide_loss(untaught, batch.links))
+
+
+def test_a_run_should_go_on_from_anothers_vocabulary_and_weights(tmp_path: Path, taught: Config, data: Path) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0))
+    (tmp_path / "first").mkdir()
+    size = learn_vocabulary(plain, data, tmp_path / "first").sizes[1]
+    train(small(plain, size), data, tmp_path / "first")
+    second = replace(small(plain, size), vocabulary=replace(plain.vocabulary, run="first"))
+    (tmp_path / "second").mkdir()
+    train(replace(second, training=replace(second.training, steps=1, validate_every=1)), data, tmp_path / "second")
+    for name in ("tokenizer.json", "source.spm", "vocab.json"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    before, after = (torch.load(tmp_path / run / "last.pt", weights_only=True)["model"] for run in ("first", "second"))
+    assert max(float((before[n] - after[n]).abs().max()) for n in before) < 0.1
+
+
+def test_a_missing_aligner_should_be_named_with_its_remedy(
+    tmp_path: Path, taught: Config, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="pip install eflomal"):
+        make_links(taught, data, tmp_path, learn_vocabulary(taught, data, tmp_path), 3)
+
+
+def test_missing_links_should_be_named_with_their_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model-export guide"):
+        read_links(tmp_path / "links.npz")
