@@ -124,6 +124,7 @@ def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
     """The manifest's `training`: what the weights were trained on, and how far."""
     return {
         "config": config.file,
+        "remark": config.remark,
         "data": [{"file": f.file, "lines": f.holds, "licence": f.licence} for f in config.train],
         "attribution": list(config.attribution),
         "updates": state["step"],

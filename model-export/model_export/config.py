@@ -91,6 +91,7 @@ class Config:
     training: Training
     decoding: Decoding = Decoding()
     attribution: tuple[str, ...] = ()
+    remark: str = ""  # for the model card: what the training lacked
     file: str = ""  # where it was read from, below the folder of configurations
 
 

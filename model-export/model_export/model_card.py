@@ -89,11 +89,12 @@ def _making(manifest: dict[str, Any]) -> str:
         export = f"bin/model-export save-marian --config {config} --checkpoint RUN --out CHECKPOINT\n"
         export += f"bin/model-export import-marian CHECKPOINT --from {pair[:2]} --to {pair[3:]} --out BUNDLE --float16"
         verify = "bin/model-export verify BUNDLE"
+    remark = f"\n\n{training['remark']}" if training.get("remark") else ""
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {training["hours"]} hours,
 seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
 validation with the best greedy BLEU, stored as float16 and computed with as float32. The configuration says how much
-of each file one pass takes.
+of each file one pass takes.{remark}
 
 ```
 bin/model-export train  --config {config} --data DATA --out RUN
