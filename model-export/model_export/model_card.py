@@ -82,7 +82,7 @@ def _making(manifest: dict[str, Any]) -> str:
     training, pair = manifest["training"], "-".join(manifest["languages"][side] for side in ("source", "target"))
     if "source" in training:
         return "## How it was made\nWith `bin/model-export import-marian` from the checkpoint named above."
-    config = f"model-export/configs/{training['config']}"
+    config = f"model-export/configs/{training.get('config', '?')}"
     verify = "bin/model-export verify BUNDLE --checkpoint RUN"
     export = f"bin/model-export export --config {config} --checkpoint RUN --out BUNDLE"
     if manifest["model"]["system"] == "marian":
