@@ -128,7 +128,7 @@ class PipelineIT {
         cluster.send(in, 0, "not-utf8", new byte[] {'a', (byte) 0xff, (byte) 0xfe, 'b'});
         cluster.send(in, 0, "control", "\u0000\u0007\u001b\u200b");
         cluster.send(in, 0, "characters", "a".repeat(1_000_000));
-        cluster.send(in, 0, "tokens", "mot ".repeat(300));
+        cluster.send(in, 0, "tokens", "mot ".repeat(1_000));
         cluster.send(
                 in,
                 0,
