@@ -84,7 +84,12 @@ def parser() -> argparse.ArgumentParser:
     marian.add_argument(
         "--limit", type=int, nargs=2, metavar=("RATIO", "OFFSET"), help="target tokens: RATIO x source tokens + OFFSET"
     )
-    marian.add_argument("--float16", action="store_true", help="store weights rounded to float16: half the size")
+    marian.add_argument(
+        "--weights",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="how weights are stored (float32); float16: half the size; int8: a quarter, computed with so, for CPUs",
+    )
     marian.add_argument("--golden", type=existing, metavar="FILE", help="sentences for the golden file, one a line")
     marian.add_argument("--force", action="store_true", help="replace the bundle that is there")
 
@@ -242,7 +247,7 @@ def _import_marian(arguments: argparse.Namespace) -> None:
         choice=choice_named(arguments.links) if arguments.links else DEFAULT,
         beam_size=arguments.beam_size,
         limit=tuple(arguments.limit) if arguments.limit else None,
-        half=arguments.float16,
+        weights=arguments.weights,
         golden=golden,
         force=arguments.force,
     )

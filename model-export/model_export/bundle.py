@@ -24,11 +24,13 @@ from tokenizers import Tokenizer
 from model_export import model_card, onnx_graph
 from model_export.alignment import DEFAULT, Choice
 from model_export.config import Config
+from model_export.eight_bit import EightBit
 from model_export.runtime import BundleRuntime, Reference, Translated
 from model_export.search import SearchRules
 from model_export.system import System
 from model_export.systems import SYSTEMS
 from model_export.train import make_system, subwords_of
+from model_export.transformer import Transformer
 from model_export.vocabulary import SOURCE_FILE, TARGET_FILE, Subwords
 
 FORMAT_VERSION = 1
@@ -43,6 +45,7 @@ FIELDS: dict[str, type] = {
     "format_version": int,
 }
 _KINDS = {str: "text", dict: "object", int: "whole number"}
+WEIGHTS = ("float32", "float16", "int8")
 LONGEST = ("max_source_tokens", "max_target_tokens")
 GOLDEN_HEADER = "# source\ttranslation\tword links\tmean token log-probability\tweights [target][source], ends included"
 
@@ -57,12 +60,13 @@ def sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Parts:
-    """All that a bundle is made of; `training` is the manifest's section, weights are stored as `system` has them."""
+    """All that a bundle is made of; `training` is the manifest's section."""
 
     name: str
     version: str
     kind: str  # a key of SYSTEMS
     system: System
+    weights: str  # one of WEIGHTS; what `system` is `rounded` to
     subwords: Subwords
     rules: SearchRules
     beam_size: int
@@ -89,7 +93,8 @@ def export(config: Config, checkpoint: Path, target: Path, force: bool, verify: 
         name=config.name,
         version=config.version,
         kind=config.system,
-        system=halved(system),
+        system=rounded(system, "float16"),
+        weights="float16",
         subwords=subwords,
         rules=SearchRules(
             special.start,
@@ -112,12 +117,20 @@ def refuse_to_overwrite(target: Path, force: bool) -> None:
         raise BundleError(f"{target} exists: give --force to replace it")
 
 
-def halved(system: System) -> System:
-    """`system` with its weights rounded to what float16 holds: what a small bundle stores."""
+def rounded(system: System, weights: str) -> System:
+    """`system` with its weights as a bundle stores them: float32, float16, or int8, which is computed with as well.
+
+    With int8 the matrices are `EightBit`'s and the rest is float16. Raises BundleError for a system that has no rows
+    to compute with so.
+    """
+    if weights == "float32":
+        return system.eval()
+    if weights == "int8" and not isinstance(system, Transformer):
+        raise BundleError("8-bit weights are for Transformers")
     with torch.no_grad():
         for parameter in system.parameters():
             parameter.copy_(parameter.half().float())
-    return system.eval()
+    return EightBit(system) if weights == "int8" else system.eval()
 
 
 def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +236,7 @@ def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
         "model": {
             "system": parts.kind,
             "sizes": sizes,
+            "weights": parts.weights,
             "parameters": sum(p.numel() for p in parts.system.parameters()),
         },
         "languages": {"source": parts.languages[0], "target": parts.languages[1]},

@@ -12,7 +12,7 @@ import torch
 
 from model_export import marian
 from model_export.alignment import DEFAULT, Choice
-from model_export.bundle import Parts, best_weights, halved, refuse_to_overwrite, training_section, write
+from model_export.bundle import Parts, best_weights, refuse_to_overwrite, rounded, training_section, write
 from model_export.config import Config
 from model_export.search import SearchRules
 from model_export.system import System
@@ -37,14 +37,14 @@ def import_marian(
     choice: Choice = DEFAULT,
     beam_size: int | None = None,
     limit: tuple[int, int] | None = None,
-    half: bool = False,
+    weights: str = "float32",
     golden: Sequence[str] = (),
     force: bool = False,
 ) -> None:
     """Writes the bundle of the checkpoint in `folder` to `target`; `verify` raises when it must not appear.
 
     The search is `generate`'s by the folder's own settings. `limit` (ratio, offset) bounds a translation to ratio *
-    source tokens + offset; without it the checkpoint's maximum length does. `half` rounds weights to float16.
+    source tokens + offset; without it the checkpoint's maximum length does. `weights` is one of `bundle.WEIGHTS`.
     """
     refuse_to_overwrite(target, force)
     read = marian.read(folder, layer, heads)
@@ -61,7 +61,8 @@ def import_marian(
         name=name or folder.resolve().name,
         version=version,
         kind="marian",
-        system=halved(read.system) if half else read.system,
+        system=rounded(read.system, weights),
+        weights=weights,
         subwords=read.subwords,
         rules=replace(read.rules, limit_ratio=ratio, limit_offset=offset, shift=shift),
         beam_size=beam_size or read.beam_size,

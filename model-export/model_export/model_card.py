@@ -78,23 +78,32 @@ Keep these acknowledgements with the weights:
 {attribution}"""
 
 
+_STORED = {
+    "float32": "stored as they are",
+    "float16": "stored as float16 and computed with as float32",
+    "int8": "stored as 8-bit numbers with a step for each row, and computed with so",
+}
+
+
 def _making(manifest: dict[str, Any]) -> str:
     training, pair = manifest["training"], "-".join(manifest["languages"][side] for side in ("source", "target"))
     if "source" in training:
         return "## How it was made\nWith `bin/model-export import-marian` from the checkpoint named above."
+    weights = manifest["model"].get("weights", "float16")
     config = f"model-export/configs/{training.get('config', '?')}"
     verify = "bin/model-export verify BUNDLE --checkpoint RUN"
     export = f"bin/model-export export --config {config} --checkpoint RUN --out BUNDLE"
     if manifest["model"]["system"] == "marian":
         export = f"bin/model-export save-marian --config {config} --checkpoint RUN --out CHECKPOINT\n"
-        export += f"bin/model-export import-marian CHECKPOINT --from {pair[:2]} --to {pair[3:]} --out BUNDLE --float16"
-        verify = "bin/model-export verify BUNDLE"
+        languages = f"--from {pair[:2]} --to {pair[3:]}"
+        export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
+        verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
     remark = f"\n\n{training['remark']}" if training.get("remark") else ""
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {training["hours"]} hours,
 seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
-validation with the best greedy BLEU, stored as float16 and computed with as float32. The configuration says how much
-of each file one pass takes.{remark}
+validation with the best greedy BLEU, {_STORED[weights]}.
+The configuration says how much of each file one pass takes.{remark}
 
 ```
 bin/model-export train  --config {config} --data DATA --out RUN

@@ -34,6 +34,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from model_export import kernels
+from model_export.eight_bit import EightBit, as_integers, is_rounded
 from model_export.search import SearchRules
 from model_export.system import System, Tensors
 from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
@@ -101,6 +103,8 @@ class Graph:
         if content in self._same:
             return self._same[content]
         self._same[content] = name
+        if value.size >= SMALL and is_rounded(value):
+            return self._table(name, value)
         with np.errstate(over="ignore"):
             half = value.astype(np.float16) if value.dtype == np.float32 and value.size >= SMALL else None
         if half is None or not np.array_equal(half.astype(np.float32), value):
@@ -108,6 +112,15 @@ class Graph:
         self._constant(f"{name}.float16", half)
         cast = helper.make_node("Cast", [f"{name}.float16"], [name], name=f"cast.{name}", to=FLOAT)
         self._outermost().nodes.append(cast)
+        return name
+
+    def _table(self, name: str, value: NDArray[Any]) -> str:
+        """A matrix whose rows are 8-bit numbers times a step: stored so, and made float32 once."""
+        integers, steps = as_integers(value)
+        numbers = helper.make_node("Cast", [self._stored(f"{name}.int8", integers)], [f"{name}.numbers"], to=FLOAT)
+        inputs = [f"{name}.numbers", self._stored(f"{name}.steps", steps[:, None])]
+        # not DequantizeLinear, which ONNX Runtime would work out again in every run
+        self._outermost().nodes.extend([numbers, helper.make_node("Mul", inputs, [name], name=name)])
         return name
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
@@ -153,7 +166,10 @@ def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> on
         list(graph.initializers.values()),
     )
     model = helper.make_model(
-        proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="dragoman"
+        proto,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(kernels.MICROSOFT, 1)],
+        ir_version=IR_VERSION,
+        producer_name="dragoman",
     )
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
@@ -165,6 +181,8 @@ class _Search:
 
     def __init__(self, graph: Graph, system: System, rules: SearchRules) -> None:
         self.outer, self.system, self.rules = graph, system, rules
+        self.eight_bits = isinstance(system, EightBit)
+        self.model = system.system if isinstance(system, EightBit) else system  # what is traced
         self.sizes = Sizes()
 
     def outputs(self) -> list[onnx.ValueInfoProto]:
@@ -239,13 +257,15 @@ class _Search:
             found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "slots", "S"]))
         return [*found, helper.make_tensor_value_info("scores", FLOAT, ["B", "slots"])]
 
+    def _trace(self, module: nn.Module, inputs: Sequence[Any]) -> Fragment:
+        fragment = kernels.norms_fused(trace(module, inputs, self.sizes))
+        return kernels.eight_bits(fragment) if self.eight_bits else fragment
+
     def _encode(self) -> list[str]:
         """Sets `memory` and gives the first state."""
         g, sizes = self.outer, self.sizes
         ids = torch.ones(sizes.B, sizes.S, dtype=torch.long)
-        names = g.insert(
-            trace(_Encode(self.system), (ids, ids.clone()), sizes), ["source_ids", "source_mask"], "encode"
-        )
+        names = g.insert(self._trace(_Encode(self.model), (ids, ids.clone())), ["source_ids", "source_mask"], "encode")
         with torch.no_grad():
             memory, first = self.system.encode(ids, ids > 0)
         self.memory = names[: len(memory)]
@@ -256,7 +276,7 @@ class _Search:
         )
         previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
         inputs = (memory, mask, state, previous, torch.tensor(sizes.t))
-        self.step = trace(_Step(self.system), inputs, sizes)
+        self.step = self._trace(_Step(self.model), inputs)
         self.state_shapes = [part.shape[2:] for part in state]
         return names[len(memory) :]
 

@@ -11,8 +11,10 @@ import numpy as np
 import onnxruntime
 import torch
 
+from model_export import onnx_graph
 from model_export.alignment import choice_of, links, pharaoh
 from model_export.data import mask_of, pad
+from model_export.eight_bit import EightBit
 from model_export.search import Hypothesis, SearchRules, Steps, beam_search, best
 from model_export.system import System
 from model_export.vocabulary import SpecialIds, Subwords
@@ -36,12 +38,14 @@ class BundleRuntime:
 
     def __init__(self, folder: Path, beam_size: int | None = None) -> None:
         self._read(folder, beam_size)
+        self._open(folder / "model.onnx")
+
+    def _open(self, model: Path | bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        given = model if isinstance(model, bytes) else str(model)
+        self._session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
     def _read(self, folder: Path, beam_size: int | None) -> None:
         manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -51,6 +55,7 @@ class BundleRuntime:
         self.limits, decoding = manifest["limits"], manifest["decoding"]
         self.rules = rules_of(manifest)
         self.choice = choice_of(manifest)
+        self.eight_bits = manifest["model"].get("weights") == "int8"
         self.publishes: bool = manifest["attention"]["published"]
         self.beam_size: int = decoding["beam_size"] if beam_size is None else beam_size
         self.length_penalty: float = decoding["length_penalty"]
@@ -122,6 +127,15 @@ class BundleRuntime:
         """(source word, target word) of a translation, as the bundle's choice has it."""
         assert hypothesis.attention is not None
         return links(self.subwords, source, hypothesis.ids, hypothesis.attention.numpy(), self.choice)
+
+
+class Rebuilt(BundleRuntime):
+    """The same bundle with a graph of `system` in the place of its own."""
+
+    def __init__(self, folder: Path, system: System) -> None:
+        self._read(folder, None)
+        self.eight_bits = isinstance(system, EightBit)
+        self._open(onnx_graph.build(system, self.rules, {}).SerializeToString())
 
 
 class Reference(BundleRuntime):

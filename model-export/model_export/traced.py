@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class Fragment:
     constants: dict[str, onnx.TensorProto]
     inputs: list[str]
     outputs: list[str]
+    shapes: dict[str, tuple[str, ...]]  # of what the exporter knows: numbers, and expressions where sizes may vary
 
 
 def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
@@ -63,19 +64,24 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
     graph = program.model_proto.graph
     if program.model_proto.functions:
         raise ValueError(f"{type(module).__name__}: the exporter left functions, which a Loop cannot hold")
-    read = _read(graph)
+    read = read_by(graph.node) | {value.name for value in graph.output}  # the exporter leaves unread ones behind
     return Fragment(
         nodes=list(graph.node),
         constants={tensor.name: tensor for tensor in graph.initializer if tensor.name in read},
         inputs=[value.name for value in graph.input],
         outputs=[value.name for value in graph.output],
+        shapes={
+            value.name: tuple(d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim)
+            for value in graph.value_info
+        },
     )
 
 
-def _read(graph: onnx.GraphProto) -> set[str]:
-    """What nodes and outputs read, in bodies too; the exporter leaves a constant behind that was read by none."""
-    names = {x for node in graph.node for x in node.input} | {value.name for value in graph.output}
-    return names.union(*(_read(a.g) for node in graph.node for a in node.attribute if a.HasField("g")))
+def read_by(nodes: Collection[onnx.NodeProto]) -> set[str]:
+    """The names that nodes read, in bodies too."""
+    names = {x for node in nodes for x in node.input}
+    bodies = [a.g for node in nodes for a in node.attribute if a.HasField("g")]
+    return names.union(*(read_by(g.node) | {value.name for value in g.output} for g in bodies))
 
 
 def renamed(fragment: Fragment, given: Mapping[str, str], prefix: str) -> tuple[list[onnx.NodeProto], list[str]]:

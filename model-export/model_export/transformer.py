@@ -10,6 +10,7 @@ teach it links (Garg et al., "Jointly Learning to Align and Translate with Trans
 Letters in the shape comments:
     B sentences   S source length   T target length   K beams   V vocabulary
     D width   H heads   C = D / H   F inner   t steps done
+Words are rows, [B * T, D]; only attention tells sentences apart.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def sinusoids(positions: int, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Section 3.2.2, multi-head attention: queries [..., T, D] over keys and values [..., H, S, C]."""
+    """Section 3.2.2, multi-head attention: queries [B, H, T, C] over keys and values [B, H, S, C]."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -73,22 +74,43 @@ class Attention(nn.Module):
         self.value = nn.Linear(sizes.width, sizes.width)
         self.output = nn.Linear(sizes.width, sizes.width)
 
-    def split(self, x: Tensor) -> Tensor:
-        heads = x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)  # [..., T, H, C]
-        return heads.transpose(-3, -2)  # [..., H, T, C]
+    def split(self, x: Tensor, sentences: int) -> Tensor:
+        """The heads [B, H, T, C] of x [B * T, D]."""
+        heads = x.reshape(sentences, -1, self.heads, x.shape[1] // self.heads)  # [B, T, H, C]
+        return heads.transpose(1, 2)
 
-    def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [..., H, S, C] of x [..., S, D]."""
-        return self.split(self.key(x)), self.split(self.value(x))
+    def memory(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, H, S, C] of x [B * S, D]."""
+        return self.split(self.key(x), sentences), self.split(self.value(x), sentences)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Output [..., T, D] and weights [..., H, T, S]: rows sum to 1, exactly 0 where the mask is false."""
-        energies = (self.split(self.query(x)) * self.scale) @ keys.transpose(-2, -1)  # [..., H, T, S]
+    def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value [B, K, H, 1, C] of words that do not see each other, x [B * K, D]."""
+        shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
+        return self.query(x).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
+
+    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Values mixed for each query [..., H, T, C], and weights [..., H, T, S]: rows sum to 1, 0 where masked."""
+        energies = (queries * self.scale) @ keys.transpose(-2, -1)  # [..., H, T, S]
         if mask is not None:
             energies = energies.masked_fill(~mask, float("-inf"))
         weights = torch.softmax(energies.float(), dim=-1)  # [..., H, T, S]
-        mixed = weights.to(values.dtype) @ values  # [..., H, T, C]
-        return self.output(mixed.transpose(-3, -2).flatten(-2)), weights
+        return weights.to(values.dtype) @ values, weights
+
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, paired: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Output [B * T, D] and weights [B, H, T, S] of x [B * T, D].
+
+        A product with one query sums in another order than one with several; `paired` asks one query twice, so that
+        an answer doesn't depend on how many were asked.
+        """
+        queries = self.split(self.query(x), keys.shape[0])  # [B, H, T, C]
+        if paired:
+            queries = torch.cat([queries, queries[:, :, :1]], dim=2)
+        mixed, weights = self.mix(queries, keys, values, mask)
+        if paired:
+            mixed, weights = mixed[:, :, :-1], weights[:, :, :-1]
+        return self.output(mixed.transpose(1, 2).flatten(2).flatten(0, 1)), weights
 
 
 class EncoderLayer(nn.Module):
@@ -101,18 +123,22 @@ class EncoderLayer(nn.Module):
         self.final_norm = nn.LayerNorm(sizes.width)
         self.activation, self.dropout = ACTIVATIONS[sizes.activation], nn.Dropout(sizes.dropout)
 
-    def attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        attended, _ = self.self_attention(x, keys, values, mask)  # [..., T, D]
-        normed: Tensor = self.self_norm(x + self.dropout(attended))
+    def attend(self, x: Tensor, sentences: int, mask: Tensor) -> Tensor:
+        """Each word over its sentence, or what of it `mask` leaves: x [B * T, D]."""
+        attended, _ = self.self_attention(x, *self.self_attention.memory(x, sentences), mask)  # [B * T, D]
+        return self.attended(x, attended)
+
+    def attended(self, x: Tensor, attended: Tensor) -> Tensor:
+        normed: Tensor = self.self_norm(x + self.dropout(attended))  # [B * T, D]
         return normed
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        inner = self.activation(self.inner(x))  # [..., T, F]
-        normed: Tensor = self.final_norm(x + self.dropout(self.outer(inner)))  # [..., T, D]
+        inner = self.activation(self.inner(x))  # [B * T, F]
+        normed: Tensor = self.final_norm(x + self.dropout(self.outer(inner)))  # [B * T, D]
         return normed
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.feed_forward(self.attend(x, *self.self_attention.memory(x), mask))  # [B, S, D]
+        return self.feed_forward(self.attend(x, mask.shape[0], mask[:, None, None]))  # [B * S, D]
 
 
 class DecoderLayer(EncoderLayer):
@@ -122,9 +148,22 @@ class DecoderLayer(EncoderLayer):
         super().__init__(sizes)
         self.cross_attention, self.cross_norm = Attention(sizes), nn.LayerNorm(sizes.width)
 
-    def look(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """From after self-attention to the layer's output [B, T, D], and the weights [B, H, T, S]."""
-        looked, weights = self.cross_attention(x, keys, values, mask)
+    def step(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Self-attention of one new word a beam, x [B * K, D], over what it wrote, [B, K, H, t, C] each, and itself.
+
+        Gives x [B * K, D] and the keys and values, one longer.
+        """
+        query, key, value = self.self_attention.own(x, sentences)  # [B, K, H, 1, C]
+        keys = torch.cat([keys, key], dim=3)  # [B, K, H, t + 1, C]
+        values = torch.cat([values, value], dim=3)
+        mixed, _ = self.self_attention.mix(query, keys, values, None)  # [B, K, H, 1, C]
+        return self.attended(x, self.self_attention.output(mixed.flatten(2).flatten(0, 1))), keys, values
+
+    def look(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, paired: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """From after self-attention to the layer's output [B * T, D], and the weights [B, H, T, S]."""
+        looked, weights = self.cross_attention(x, keys, values, mask, paired)
         return self.feed_forward(self.cross_norm(x + self.dropout(looked))), weights
 
 
@@ -156,58 +195,62 @@ class Transformer(System):
             yield layer
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Section 3.4: ids [..., T] with their positions [T, D] as [..., T, D]."""
+        """Section 3.4: ids [B, T] with their positions [T, D] as rows [B * T, D]."""
         scale = math.sqrt(self.sizes.width) if self.sizes.scale_embedding else 1.0
-        embedded: Tensor = self.dropout(self.embedding(ids) * scale + positions)
-        return embedded
+        embedded: Tensor = self.dropout(self.embedding(ids) * scale + positions)  # [B, T, D]
+        return embedded.flatten(0, 1)
 
-    def logits(self, x: Tensor) -> Tensor:
-        return over_words(x, self.embedding.weight, self.output_bias)  # [..., V]
+    def logits(self, x: Tensor, sentences: int) -> Tensor:
+        """[B, T, V] of x [B * T, D]."""
+        logits = over_words(x, self.embedding.weight, self.output_bias)  # [B * T, V]
+        return logits.reshape(sentences, -1, logits.shape[1])
 
     def published(self, weights: Tensor) -> Tensor:
         """[B, T, S] of one layer's [B, H, T, S]."""
-        return weights[:, list(self.sizes.published_heads)].mean(dim=1)
+        heads = [weights[:, head] for head in self.sizes.published_heads]
+        return torch.stack(heads).mean(dim=0) if len(heads) > 1 else heads[0]
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
-        x = self.embed(source_ids, self.positions[: source_ids.shape[1]])  # [B, S, D]
+        B = source_ids.shape[0]
+        x = self.embed(source_ids, self.positions[: source_ids.shape[1]])  # [B * S, D]
         for layer in self.encoder:
-            x = layer(x, mask[:, None, None])
+            x = layer(x, mask)
         memory = [
-            part for layer in self.decoder_layers() for part in layer.cross_attention.memory(x)
+            part for layer in self.decoder_layers() for part in layer.cross_attention.memory(x, B)
         ]  # [B, H, S, C] each
-        nothing = x.new_zeros(x.shape[0], self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
+        nothing = x.new_zeros(B, self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
         return tuple(memory), (nothing,) * (2 * self.sizes.decoder_layers)
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
-        x = self.embed(previous, self.positions[t])  # [B, K, D]
+        B = previous.shape[0]
+        x = self.embed(previous, self.positions[t])  # [B * K, D]
         looked_at = mask[:, None, None]  # [B, 1, 1, S]
         grown: list[Tensor] = []
         rows = x
         for number, layer in enumerate(self.decoder_layers()):
-            own = x.unsqueeze(2)  # [B, K, 1, D]: a query of its own for each beam
-            key, value = layer.self_attention.memory(own)  # [B, K, H, 1, C]
-            keys = torch.cat([state[2 * number], key], dim=3)  # [B, K, H, t + 1, C]
-            values = torch.cat([state[2 * number + 1], value], dim=3)
-            x = layer.attend(own, keys, values, None).squeeze(2)  # [B, K, D]
-            x, weights = layer.look(x, memory[2 * number], memory[2 * number + 1], looked_at)  # the beams as queries
+            of_keys, of_values = 2 * number, 2 * number + 1
+            x, keys, values = layer.step(x, B, state[of_keys], state[of_values])  # [B * K, D]
+            x, weights = layer.look(
+                x, memory[of_keys], memory[of_values], looked_at, paired=True
+            )  # a sentence's beams as its queries
             if number == self.sizes.published_layer:
                 rows = self.published(weights)  # [B, K, S]
             grown += [keys, values]
-        return self.logits(x), rows, tuple(grown)
+        return self.logits(x, B), rows, tuple(grown)
 
     def attentions(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Teacher forcing: logits [B, T, V] and every decoder layer's weights [B, H, T, S]."""
         memory, _ = self.encode(source_ids, mask)
-        T = previous.shape[1]
+        B, T = previous.shape
         past = torch.ones(T, T, dtype=torch.bool, device=previous.device).tril()  # [T, T]
-        x, weights = self.embed(previous, self.positions[:T]), []  # [B, T, D]
+        x, weights = self.embed(previous, self.positions[:T]), []  # [B * T, D]
         for number, layer in enumerate(self.decoder_layers()):
-            x = layer.attend(x, *layer.self_attention.memory(x), past)
+            x = layer.attend(x, B, past)
             x, of_layer = layer.look(x, memory[2 * number], memory[2 * number + 1], mask[:, None, None])
             weights.append(of_layer)
-        return self.logits(x), weights
+        return self.logits(x, B), weights
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         logits, weights = self.attentions(source_ids, mask, previous)

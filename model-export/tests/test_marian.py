@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from model_export import marian, sentencepiece_model
 from model_export.__main__ import main
 from model_export.bundle import BundleError, read_json
+from model_export.eight_bit import EightBit
 from model_export.import_marian import import_marian
 from model_export.marian import MarianError
 from model_export.runtime import BundleRuntime
@@ -210,10 +211,44 @@ def test_layer_and_heads_should_choose_the_attention(tmp_path: Path, checkpoint:
 
 
 def test_float16_should_halve_the_graph(tmp_path: Path, checkpoint: Path, imported: Path) -> None:
-    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, half=True)
+    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, weights="float16")
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "b", imported)]
+    weights = sum(p.numel() for p in marian.read(checkpoint).system.parameters())
+    assert sizes[1] - sizes[0] > 1.2 * weights
+
+
+def test_a_bundle_of_8_bits_should_verify_be_small_and_stay_near_float32(
+    tmp_path: Path, checkpoint: Path, imported: Path
+) -> None:
+    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, weights="int8")
+    assert read_json(tmp_path / "b")["model"]["weights"] == "int8"
     sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "b", imported)]
     weights = sum(p.numel() for p in marian.read(checkpoint).system.parameters())
     assert sizes[1] - sizes[0] > 1.5 * weights
+    texts = ["Le chat dort.", "Une petite phrase, puis une plus longue, avec des virgules.", "Oui."]
+    runtimes = [BundleRuntime(folder) for folder in (tmp_path / "b", imported)]
+    eight, full = ([runtime.translate([text])[0] for text in texts] for runtime in runtimes)
+    same = [(a.hypothesis, b.hypothesis) for a, b in zip(eight, full, strict=True) if a.text == b.text]
+    assert same
+    for a, b in same:
+        assert a.attention is not None
+        assert b.attention is not None
+        assert 0 < float((a.attention - b.attention).abs().max()) < 0.1
+    together = runtimes[0].translate(texts)
+    for alone, padded in zip(eight, together, strict=True):
+        assert alone.hypothesis.ids == padded.hypothesis.ids
+        assert alone.hypothesis.log_probs.equal(padded.hypothesis.log_probs)
+
+
+def test_pytorch_should_compute_in_8_bits_only_inside_the_wrapper(checkpoint: Path) -> None:
+    system = marian.read(checkpoint).system
+    wrapped = EightBit(system)
+    source, previous = torch.tensor([[5, 6, 7, 0]]), torch.tensor([[1, 5, 6]])
+    mask = torch.ones(1, 4).bool()
+    with torch.no_grad():
+        inside, outside = wrapped(source, mask, previous)[0], wrapped.system(source, mask, previous)[0]
+    assert not inside.equal(outside)
+    torch.testing.assert_close(inside, outside, atol=0.5, rtol=0.5)
 
 
 def change(folder: Path, name: str, **values: Any) -> None:
@@ -334,7 +369,8 @@ def test_the_commands_should_import_and_compare_layers_and_heads(
         "--limit",
         "2",
         "9",
-        "--float16",
+        "--weights",
+        "float16",
     ]
     assert main([*arguments, *options]) == 0
     manifest = read_json(tmp_path / "b")

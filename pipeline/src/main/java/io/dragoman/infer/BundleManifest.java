@@ -23,11 +23,25 @@ public record BundleManifest(
         @JsonProperty(value = "decoding", required = true) Decoding decoding,
         @JsonProperty(value = "attention", required = true) Attention attention,
         @JsonProperty(value = "files", required = true) Map<String, FileIdentity> files,
+        @JsonProperty("model") @Nullable ModelSection model,
         @JsonProperty("scores") @Nullable Map<String, Score> scores) {
 
     public BundleManifest {
         files = files == null ? Map.of() : Map.copyOf(files);
         scores = scores == null ? Map.of() : Map.copyOf(scores);
+    }
+
+    /**
+     * How the model is stored.
+     *
+     * @param weights {@code int8} where it is computed with in 8 bits as well, which only CPUs do
+     */
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    public record ModelSection(@JsonProperty("weights") @Nullable String weights) {}
+
+    /** Whether the graph's products are of 8-bit numbers. */
+    public boolean eightBits() {
+        return model != null && "int8".equals(model.weights());
     }
 
     @JsonIgnoreProperties(ignoreUnknown = true)

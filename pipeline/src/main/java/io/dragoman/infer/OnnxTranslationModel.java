@@ -74,6 +74,11 @@ public final class OnnxTranslationModel implements TranslationModel {
      * @throws BundleException when the graph cannot be loaded or does not fit the manifest
      */
     public static OnnxTranslationModel open(Bundle bundle, Placement placement) throws BundleException {
+        if (placement.gpu() != null && bundle.manifest().eightBits()) {
+            throw new BundleException(
+                    bundle.folder(),
+                    List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights float16"));
+        }
         Engine.getEngine(ENGINE); // before OrtEnvironment is touched, or DJL breaks
         Model model = Model.newInstance(bundle.manifest().name(), Device.cpu(), ENGINE);
         try {

@@ -126,6 +126,46 @@ class BundleVerificationTest {
                 failing(FakeTranslationModel.echo()));
     }
 
+    /** Two programs that round to 8 bits differ by another draw of the rounding, now and then in a word. */
+    @Test
+    void shouldAllowEightBitsTheirRounding() throws IOException {
+        golden(
+                "le chat\tle chat\t0-0 1-1\t-0.6\t" + WEIGHTS,
+                "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS,
+                "noir\tblack\t0-0\t-0.5\t" + WEIGHTS,
+                "noir\tnoir\t0-0\t-0.5\t" + WEIGHTS);
+        TranslationModel model = eightBits();
+        assertEquals(List.of(), failing(model));
+        assertEquals(
+                "ok    golden sentences (ONNX = PyTorch): 4 sentences, 1 of them otherwise, largest difference 1.0e-01"
+                        + " (at most 2e-01)",
+                checks(model).get(0).toString());
+    }
+
+    @Test
+    void shouldFindEightBitsThatAreFurtherOff() throws IOException {
+        golden("le chat\tle chat\t0-0 1-1\t-0.8\t" + WEIGHTS, "noir\tblack\t0-0\t-0.5\t" + WEIGHTS);
+        assertEquals(
+                List.of(
+                        "golden sentences (ONNX = PyTorch): another translation in sentences [2]",
+                        "golden sentences (ONNX = PyTorch): 2 sentences, 1 of them otherwise, largest difference 3.0e-01 (at most 2e-01)"),
+                failing(eightBits()));
+    }
+
+    private static TranslationModel eightBits() {
+        return new Spoilt() {
+            @Override
+            public BundleManifest manifest() {
+                return FakeTranslationModel.withEightBits(super.manifest());
+            }
+
+            @Override
+            Hypothesis spoil(Hypothesis good, PaddedBatch batch, long[] prefix) {
+                return good;
+            }
+        };
+    }
+
     @Test
     void shouldFindAModelThatSeesItsBatch() throws IOException {
         TranslationModel model = new Spoilt() {

@@ -122,7 +122,27 @@ public final class FakeTranslationModel implements TranslationModel {
                 new BundleManifest.Decoding(1, 1.0),
                 new BundleManifest.Attention(true, 3, List.of(0, 2), 1, null),
                 Map.of(Bundle.MODEL, new BundleManifest.FileIdentity("cafe", 4)),
+                null,
                 Map.of());
+    }
+
+    /** The same for a model with 8-bit products. */
+    public static BundleManifest withEightBits(BundleManifest manifest) {
+        return new BundleManifest(
+                manifest.formatVersion(),
+                manifest.name(),
+                manifest.version(),
+                manifest.architecture(),
+                manifest.architectureName(),
+                manifest.languages(),
+                manifest.vocabulary(),
+                manifest.specialIds(),
+                manifest.limits(),
+                manifest.decoding(),
+                manifest.attention(),
+                manifest.files(),
+                new BundleManifest.ModelSection("int8"),
+                manifest.scores());
     }
 
     /** The same for a model that publishes no attention. */
@@ -140,6 +160,7 @@ public final class FakeTranslationModel implements TranslationModel {
                 manifest.decoding(),
                 new BundleManifest.Attention(false, 0, List.of(), 0, null),
                 manifest.files(),
+                manifest.model(),
                 manifest.scores());
     }
 

@@ -51,6 +51,18 @@ class OnnxTranslationModelTest {
     }
 
     @Test
+    void shouldKeepEightBitProductsOffAGpu() throws Exception {
+        Bundle whole = Bundle.open(TinyBundles.folder("attending"));
+        Bundle eightBits = new Bundle(whole.folder(), FakeTranslationModel.withEightBits(whole.manifest()));
+        BundleException refused = assertThrows(
+                BundleException.class,
+                () -> OnnxTranslationModel.open(eightBits, new OnnxTranslationModel.Placement(0, 1)));
+        assertEquals(
+                List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights float16"),
+                refused.faults());
+    }
+
+    @Test
     void shouldGiveTheBeamsHypothesesBestFirstAndNoMore() throws Exception {
         for (List<Hypothesis> found : decode("attending", BEAM_3, "le chat noir", "été", "chats")) {
             assertEquals(3, found.size());

@@ -1,0 +1,145 @@
+"""ONNX Runtime's own operators in place of what PyTorch's exporter writes: a traced Fragment in, an equal one out.
+
+`norms_fused`: a residual sum, its bias and its LayerNormalization become one SkipLayerNormalization, which is four
+times as fast on a CPU as LayerNormalization alone.
+
+`eight_bits`: products with constant weights become products of 8-bit numbers, exact in 32-bit integers, as
+`eight_bit.linear` has them. Each row of activations has a scale of its own, so that no row depends on its batch;
+DynamicQuantizeMatMul would take one scale for the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from model_export.eight_bit import LEVELS, ZERO, as_integers
+from model_export.traced import Fragment, read_by
+
+MICROSOFT = "com.microsoft"
+
+
+def norms_fused(fragment: Fragment) -> Fragment:
+    """LayerNormalization(skip + (x + bias)) as SkipLayerNormalization(x, skip, bias); bias may be missing."""
+    makers = {name: node for node in fragment.nodes for name in node.output}
+    readers = _readers(fragment)
+    gone: set[str] = set()
+    nodes = []
+    for node in fragment.nodes:
+        total = makers.get(node.input[0]) if node.op_type == "LayerNormalization" else None
+        if total is None or total.op_type != "Add" or readers[total.output[0]] != 1 or _axis(node) != -1:
+            nodes.append(node)
+            continue
+        skip, x = total.input
+        gone.add(total.output[0])
+        bias, biased = "", makers.get(x)
+        if biased is not None and biased.op_type == "Add" and readers[x] == 1:
+            for one, other in (biased.input, reversed(biased.input)):
+                if one in fragment.constants and len(fragment.constants[one].dims) == 1:
+                    gone.add(x)
+                    bias, x = one, other
+                    break
+        inputs = [x, skip, node.input[1], node.input[2], *([bias] if bias else [])]
+        epsilon = next(a.f for a in node.attribute if a.name == "epsilon")
+        fused = helper.make_node("SkipLayerNormalization", inputs, node.output[:1], domain=MICROSOFT, epsilon=epsilon)
+        nodes.append(fused)
+    return replace(fragment, nodes=[node for node in nodes if not gone.intersection(node.output)])
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    return next((a.i for a in node.attribute if a.name == "axis"), -1)
+
+
+def _readers(fragment: Fragment) -> Counter[str]:
+    """How often each name is read, by nodes and as an output."""
+    return Counter([name for node in fragment.nodes for name in node.input] + fragment.outputs)
+
+
+def eight_bits(fragment: Fragment) -> Fragment:
+    """Every Gemm x [M, K] W^T [N, K] + bias with constant W; its values have to be `eight_bit.rounded`.
+
+    `system.over_words` and a Linear layer on rows are such Gemms.
+    """
+    return _EightBits(fragment).result()
+
+
+class _EightBits:
+    def __init__(self, fragment: Fragment) -> None:
+        self.fragment = fragment
+        self.constants = dict(fragment.constants)
+        self.nodes: list[onnx.NodeProto] = []
+        self.integers: dict[str, tuple[str, str]] = {}  # of x: its 8-bit rows and their scales
+        self.zeros: dict[str, str] = {}  # of a number of rows: as many zero points
+        readers = _readers(fragment)
+        self.biases: dict[str, str] = {}  # of a SkipLayerNormalization's input, what is added to it there
+        for node in fragment.nodes:
+            if node.op_type == "SkipLayerNormalization" and len(node.input) == 4 and readers[node.input[0]] == 1:
+                self.biases[node.input[0]] = ""
+
+    def result(self) -> Fragment:
+        for node in self.fragment.nodes:
+            if node.op_type == "Gemm" and node.input[1] in self.fragment.constants:
+                self._product(node)
+            else:
+                self.nodes.append(node)
+        for node in self.nodes:
+            if node.op_type == "SkipLayerNormalization" and self.biases.get(node.input[0]):
+                node.input.append(self.biases[node.input[0]])
+        fragment = replace(self.fragment, nodes=self.nodes, constants=self.constants)
+        read = read_by(fragment.nodes) | set(fragment.outputs)
+        return replace(fragment, constants={k: v for k, v in fragment.constants.items() if k in read})
+
+    def _product(self, node: onnx.NodeProto) -> None:
+        given = {a.name: a.i or a.f for a in node.attribute}
+        if given != {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}:
+            raise ValueError(f"{node.name}: 8 bits need a plain product with weights [N, K], not {given}")
+        x, weights = node.input[:2]
+        bias = node.input[2] if len(node.input) == 3 else ""  # the exporter leaves out one of zeros
+        result = node.output[0]
+        rows, scales = self._rows(x)
+        integers, steps = as_integers(numpy_helper.to_array(self.fragment.constants[weights]))  # [N, K], [N]
+        self._constant(f"{weights}.int8", integers)
+        self._constant(f"{weights}.steps", steps)
+        self._constant("one", np.float32(1))
+        self._constant("zero_point", np.uint8(ZERO))
+        columns = self._add("Transpose", f"{weights}.int8", name=f"{result}.weights", perm=[1, 0])  # [K, N]
+        inputs = [rows, columns, "one", f"{weights}.steps", "zero_point"]
+        product = self._add("MatMulIntegerToFloat", *inputs, name=f"{result}.unscaled", domain=MICROSOFT)  # [M, N]
+        if result in self.biases or not bias:
+            self.biases[result] = bias
+            self._add("Mul", product, scales, name=result)
+        else:
+            self._add("Add", self._add("Mul", product, scales, name=f"{result}.product"), bias, name=result)
+
+    def _rows(self, x: str) -> tuple[str, str]:
+        """x [M, K] as unsigned 8-bit numbers, with the rows' scales [M, 1]; made once for each x.
+
+        A row of zeros has scale 0 and a product of 0.
+        """
+        if x not in self.integers:
+            self._constant("last_axis", np.array([1], dtype=np.int64))
+            self._constant("per_level", np.float32(1 / LEVELS))
+            size = self._add("Abs", x, name=f"{x}.size")
+            top = self._add("ReduceMax", size, "last_axis", name=f"{x}.top")
+            scales = self._add("Mul", top, "per_level", name=f"{x}.scales")  # [M, 1]
+            of_row = self._add("Squeeze", scales, "last_axis", name=f"{x}.scale_of_row")  # [M]
+            count_of = (*self.fragment.shapes.get(x, ()), x)[0]  # x's own where the exporter doesn't know
+            if count_of not in self.zeros:
+                count = self._add("Shape", of_row, name=f"{x}.count")
+                zero = numpy_helper.from_array(np.array([ZERO], dtype=np.uint8))
+                self.zeros[count_of] = self._add("ConstantOfShape", count, name=f"{x}.zeros", value=zero)
+            inputs = [x, of_row, self.zeros[count_of]]
+            self.integers[x] = self._add("QuantizeLinear", *inputs, name=f"{x}.integers", axis=0), scales
+        return self.integers[x]
+
+    def _add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
+
+    def _constant(self, name: str, value: Any) -> None:
+        self.constants.setdefault(name, numpy_helper.from_array(np.asarray(value), name))
