@@ -1,10 +1,10 @@
 """Does a bundle keep the graph contract? One line for each check, with the largest difference that was measured.
 
 Inside one graph everything has to agree to TOLERANCE, whatever the weights. With 8-bit weights a comparison across
-programs (the graph and PyTorch, which wrote the golden file) or kinds of processor is looser: the last bit of a float32 sum decides now and
-then how an activation is rounded, and from there on the rounding is another draw. So there the graph is built once more
-with float32 products of the same rounded weights and held against PyTorch to TOLERANCE; the 8-bit graph itself may be
-ROUNDING away, and a share of OTHERS of the sentences may go another way.
+programs (the graph and PyTorch, which wrote the golden file) or kinds of processor is looser: the last bit of a float32
+sum decides now and then how an activation is rounded, and from there on the rounding is another draw. So there the
+graph is built once more with float32 products of the same rounded weights and held against PyTorch to TOLERANCE; the
+8-bit graph itself may be ROUNDING away, and a share of OTHERS of the sentences may go another way.
 """
 
 from __future__ import annotations
