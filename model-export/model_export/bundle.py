@@ -88,7 +88,6 @@ def export(config: Config, checkpoint: Path, target: Path, force: bool, verify: 
     system = make_system(config)
     system.load_state_dict(saved["model"])
     subwords = subwords_of(config, checkpoint)
-    special, decoding = subwords.special, config.decoding
     parts = Parts(
         name=config.name,
         version=config.version,
@@ -96,20 +95,26 @@ def export(config: Config, checkpoint: Path, target: Path, force: bool, verify: 
         system=rounded(system, "float16"),
         weights="float16",
         subwords=subwords,
-        rules=SearchRules(
-            special.start,
-            special.end,
-            length_penalty=decoding.length_penalty,
-            early_stopping=decoding.early_stopping,
-            suppressed=(special.pad,),
-            shift=decoding.shift,
-        ),
-        beam_size=decoding.beam_size,
+        rules=rules_for(config, subwords),
+        beam_size=config.decoding.beam_size,
         languages=(config.source_language, config.target_language),
         longest=(MAX_SOURCE_TOKENS, MAX_TARGET_TOKENS),
         training=training_section(config, saved["state"]),
     )
     write(parts, target, verify)
+
+
+def rules_for(config: Config, subwords: Subwords) -> SearchRules:
+    """The search that a configuration asks for."""
+    special, decoding = subwords.special, config.decoding
+    return SearchRules(
+        special.start,
+        special.end,
+        length_penalty=decoding.length_penalty,
+        early_stopping=decoding.early_stopping,
+        suppressed=(special.pad,),
+        shift=decoding.shift,
+    )
 
 
 def refuse_to_overwrite(target: Path, force: bool) -> None:

@@ -12,9 +12,8 @@ import torch
 
 from model_export import marian
 from model_export.alignment import DEFAULT, Choice
-from model_export.bundle import Parts, best_weights, refuse_to_overwrite, rounded, training_section, write
+from model_export.bundle import Parts, best_weights, refuse_to_overwrite, rounded, rules_for, training_section, write
 from model_export.config import Config
-from model_export.search import SearchRules
 from model_export.system import System
 from model_export.train import make_system, subwords_of
 from model_export.transformer import Transformer
@@ -84,14 +83,7 @@ def save_marian(config: Config, checkpoint: Path, target: Path, force: bool) -> 
     system = make_system(config)
     assert isinstance(system, Transformer)
     system.load_state_dict(saved["model"])
-    special, decoding = subwords_of(config, checkpoint).special, config.decoding
-    rules = SearchRules(
-        special.start,
-        special.end,
-        length_penalty=decoding.length_penalty,
-        early_stopping=decoding.early_stopping,
-        suppressed=(special.pad,),
-    )
-    marian.write(system.eval(), target, checkpoint, rules, decoding.beam_size)
+    rules = rules_for(config, subwords_of(config, checkpoint))
+    marian.write(system.eval(), target, checkpoint, rules, config.decoding.beam_size)
     record = json.dumps(training_section(config, saved["state"]), indent=2, ensure_ascii=False)
     (target / RECORD).write_text(record + "\n", encoding="utf-8")

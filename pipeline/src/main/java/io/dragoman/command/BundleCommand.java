@@ -151,8 +151,12 @@ final class BundleCommand {
         List<String> faults =
                 checks.stream().flatMap(check -> check.faults().stream()).toList();
         if (!faults.isEmpty()) {
-            throw new CommandException("bundle " + folder + " cannot be used: " + String.join("; ", faults)
-                    + "; export it again or get a whole copy");
+            throw unusable(folder, faults);
         }
+    }
+
+    static CommandException unusable(Path folder, List<String> faults) {
+        return new CommandException("bundle " + folder + " cannot be used: " + String.join("; ", faults)
+                + "; export it again or get a whole copy");
     }
 }

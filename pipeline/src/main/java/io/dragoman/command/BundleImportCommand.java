@@ -40,8 +40,12 @@ final class BundleImportCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws BundleException, CommandException, IOException {
-        BundleCommand.verify(path);
-        Bundle bundle = Bundle.open(path);
+        Bundle bundle;
+        try {
+            bundle = Bundle.open(path);
+        } catch (BundleException e) {
+            throw BundleCommand.unusable(path, e.faults());
+        }
         BundleManifest manifest = bundle.manifest();
         String languages =
                 manifest.languages().source() + "-" + manifest.languages().target();
@@ -54,6 +58,7 @@ final class BundleImportCommand implements Callable<Integer> {
         if (Files.exists(target, LinkOption.NOFOLLOW_LINKS) && !force) {
             throw new CommandException(target + " exists: give --force to replace it, or another name with --name");
         }
+        BundleCommand.verify(path);
         putInPlace(bundle, target);
         System.out.println("imported " + manifest.name() + " " + manifest.version() + " to " + target);
         System.out.println(
