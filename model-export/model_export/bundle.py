@@ -130,12 +130,14 @@ def rounded(system: System, weights: str) -> System:
     """
     if weights == "float32":
         return system.eval()
-    if weights == "int8" and not isinstance(system, Transformer):
-        raise BundleError("8-bit weights are for Transformers")
     with torch.no_grad():
         for parameter in system.parameters():
             parameter.copy_(parameter.half().float())
-    return EightBit(system) if weights == "int8" else system.eval()
+    if weights == "float16":
+        return system.eval()
+    if not isinstance(system, Transformer):
+        raise BundleError("8-bit weights are for Transformers")
+    return EightBit(system)
 
 
 def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
@@ -161,16 +163,25 @@ def write(parts: Parts, target: Path, verify: Callable[[Path], None]) -> None:
         if parts.subwords.target is not parts.subwords.source:
             parts.subwords.target.save(str(folder / TARGET_FILE))
         digest = sha256(folder / SOURCE_FILE)
-        known = _metadata(SYSTEMS[parts.kind].row, digest, parts.subwords.sizes)
-        onnx.save(onnx_graph.build(parts.system, parts.rules, known), folder / "model.onnx")
         write_manifest(folder, _manifest(parts, digest))
         sentences = parts.golden or golden_sentences(parts.languages[0])
+        if isinstance(parts.system, EightBit):
+            calibrate(parts.system, folder, sentences)
+        known = _metadata(SYSTEMS[parts.kind].row, digest, parts.subwords.sizes)
+        onnx.save(onnx_graph.build(parts.system, parts.rules, known), folder / "model.onnx")
         text = golden(Reference(folder, parts.system), sentences)
         (folder / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
         write_manifest(folder, read_json(folder))
         verify(folder)
 
     put_in_place(target, fill)
+
+
+def calibrate(system: EightBit, folder: Path, sentences: Sequence[str]) -> None:
+    """Finds the bounds of `system` while it translates `sentences`, one word a step."""
+    reference = Reference(folder, system.system)
+    sources = [reference.source_ids(sentence) for sentence in sentences]
+    system.calibrate(lambda: reference.run(sources, 1))
 
 
 def _metadata(row: str, digest: str, sizes: Sequence[int]) -> dict[str, str]:

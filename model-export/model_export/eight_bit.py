@@ -1,14 +1,17 @@
 """Weights and products of 8 bits, exact and the same in any batch: PyTorch's side, which the graph has to equal.
 
 A matrix [N, K] is stored as whole numbers of -64..64 with a step for each of its N rows; activations are rounded to
--127..127 as they come, each row by its own largest value, and multiplied as integers (Jacob et al., "Quantization and
-Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 2; with the zero point
-in the middle, and a scale for each row that is found as it comes). Sums of integers do not depend on their order, so
-the answer is the same in any batch.
+-127..127 and multiplied as integers (Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018, section 2, with the zero point in the middle). Activations that were
+normalised just before have a bound that was found on sentences at export, and what is beyond it is cut off; others are
+rounded as they come, each row by its own largest value. Neither depends on other rows, and sums of integers do not
+depend on their order, so the answer is the same in any batch.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +22,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from model_export.system import System, Tensors
+from model_export.transformer import Transformer
 
 LEVELS = 127  # steps from 0 to an activation's largest value
 WEIGHT_LEVELS = 64  # and to a weight's: two products of unsigned 8-bit numbers with them fit into 16 bits, which
 # processors without 8-bit dot products (VNNI) sum up in and would saturate
 ZERO = 128  # where an unsigned 8-bit number has its 0
+MARGIN = 1.2  # how much larger than the largest seen an activation may get
+GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
 SMALLEST = 1e-30  # scale of a row of zeros
 STEP_BITS = 12  # of a step's mantissa: a level times it is exact, so that rounding twice is rounding once
 
@@ -59,47 +65,88 @@ def _steps(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return steps
 
 
-def linear(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., K] times weights^T [N, K], with x in 8 bits; weights `rounded`."""
-    top = x.abs().amax(dim=-1, keepdim=True)
-    scale = (top * torch.tensor(1 / LEVELS)).clamp(min=SMALLEST)  # [..., 1]
-    integers = (x / scale).round().clamp(-ZERO, LEVELS)
+def linear(x: Tensor, weights: Tensor, bias: Tensor | None = None, bound: float | None = None) -> Tensor:
+    """x [..., K] times weights^T [N, K], with x in 8 bits; weights `rounded`; `bound` is of |x|, None: each row's."""
     numbers, steps = as_integers(weights.detach().numpy())
-    sums = integers.double() @ torch.from_numpy(numbers).double().T  # whole numbers, exact
-    product: Tensor = sums.float() * torch.from_numpy(steps) * scale  # [..., N]
+    if bound is None:
+        scale = (x.abs().amax(dim=-1, keepdim=True) * torch.tensor(1 / LEVELS)).clamp(min=SMALLEST)  # [..., 1]
+    else:
+        scale = torch.tensor(scale_of(bound))  # []
+    integers = (x / scale).round().clamp(-ZERO, LEVELS)
+    sums = (integers.double() @ torch.from_numpy(numbers).double().T).float()  # whole numbers, exact
+    scales = torch.from_numpy(steps)  # [N]
+    product: Tensor = sums * scales * scale if bound is None else sums * (scales * scale)  # [..., N]
     return product if bias is None else product + bias
 
 
+def scale_of(bound: float) -> np.float32:
+    """The step of activations of at most `bound`."""
+    return np.float32(bound / LEVELS)
+
+
 class _Products(TorchFunctionMode):
-    """While it is on, `linear` stands for PyTorch's."""
+    """While it is on, `linear` stands for PyTorch's; `bounds` by the weights' identity."""
+
+    def __init__(self, bounds: Mapping[int, float]) -> None:
+        super().__init__()
+        self.bounds = bounds
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:
-            return linear(*args, **(kwargs or {}))
+            bias = args[2] if len(args) > 2 else None
+            return linear(args[0], args[1], bias, self.bounds.get(id(args[1])))
+        return func(*args, **(kwargs or {}))
+
+
+class _Watch(TorchFunctionMode):
+    """While it is on, `largest` takes the largest activation that is multiplied with each of some weights."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.largest = {id(weight): 0.0 for weight in weights}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear and id(args[1]) in self.largest:
+            self.largest[id(args[1])] = max(self.largest[id(args[1])], float(args[0].abs().max()))
         return func(*args, **(kwargs or {}))
 
 
 class EightBit(System):
     """`system` with its matrices rounded to 8 bits and its products as `linear` has them; for inference."""
 
-    def __init__(self, system: System) -> None:
+    system: Transformer
+
+    def __init__(self, system: Transformer) -> None:
         super().__init__()
         self.system, self.sizes, self.publishes = system.eval(), system.sizes, system.publishes
+        self.bounds: dict[str, float] = {}  # of weights' names
+        self._bounds: dict[int, float] = {}
         with torch.no_grad():
             for module in system.modules():
                 if isinstance(module, nn.Linear | nn.Embedding):
                     module.weight.copy_(torch.from_numpy(rounded(module.weight.numpy())))
 
+    @torch.no_grad()
+    def calibrate(self, run: Callable[[], object]) -> None:
+        """Finds the bounds of normalised activations: `run` should use `system` on ordinary sentences."""
+        weights = dict(self.system.normalised())
+        with _Watch(weights.values()) as watch:
+            run()
+        for name, weight in weights.items():
+            if largest := watch.largest[id(weight)]:
+                self.bounds[name] = math.ceil(largest * MARGIN * GRID) / GRID
+                self._bounds[id(weight)] = self.bounds[name]
+
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
-        with _Products():
+        with _Products(self._bounds):
             return self.system.encode(source_ids, mask)
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        with _Products():
+        with _Products(self._bounds):
             return self.system.step(memory, mask, state, previous, t)
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        with _Products():
+        with _Products(self._bounds):
             return self.system(source_ids, mask, previous)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ DynamicQuantizeMatMul would take one scale for the whole batch.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from model_export.eight_bit import LEVELS, ZERO, as_integers
+from model_export.eight_bit import LEVELS, ZERO, as_integers, scale_of
 from model_export.traced import Fragment, read_by
 
 MICROSOFT = "com.microsoft"
@@ -60,17 +61,17 @@ def _readers(fragment: Fragment) -> Counter[str]:
     return Counter([name for node in fragment.nodes for name in node.input] + fragment.outputs)
 
 
-def eight_bits(fragment: Fragment) -> Fragment:
+def eight_bits(fragment: Fragment, bounds: Mapping[str, float]) -> Fragment:
     """Every Gemm x [M, K] W^T [N, K] + bias with constant W; its values have to be `eight_bit.rounded`.
 
-    `system.over_words` and a Linear layer on rows are such Gemms.
+    `system.over_words` and a Linear layer on rows are such Gemms. `bounds` of |x| by the names of constants W.
     """
-    return _EightBits(fragment).result()
+    return _EightBits(fragment, bounds).result()
 
 
 class _EightBits:
-    def __init__(self, fragment: Fragment) -> None:
-        self.fragment = fragment
+    def __init__(self, fragment: Fragment, bounds: Mapping[str, float]) -> None:
+        self.fragment, self.bounds = fragment, bounds
         self.constants = dict(fragment.constants)
         self.nodes: list[onnx.NodeProto] = []
         self.integers: dict[str, tuple[str, str]] = {}  # of x: its 8-bit rows and their scales
@@ -101,13 +102,18 @@ class _EightBits:
         x, weights = node.input[:2]
         bias = node.input[2] if len(node.input) == 3 else ""  # the exporter leaves out one of zeros
         result = node.output[0]
-        rows, scales = self._rows(x)
         integers, steps = as_integers(numpy_helper.to_array(self.fragment.constants[weights]))  # [N, K], [N]
         self._constant(f"{weights}.int8", integers)
         self._constant(f"{weights}.steps", steps)
         self._constant("one", np.float32(1))
         self._constant("zero_point", np.uint8(ZERO))
         columns = self._add("Transpose", f"{weights}.int8", name=f"{result}.weights", perm=[1, 0])  # [K, N]
+        if weights in self.bounds:
+            rows, scale = self._bounded_rows(x, self.bounds[weights])
+            inputs = [rows, columns, scale, f"{weights}.steps", "zero_point", "", bias]
+            self._add("MatMulIntegerToFloat", *inputs, name=result, domain=MICROSOFT)
+            return
+        rows, scales = self._rows(x)
         inputs = [rows, columns, "one", f"{weights}.steps", "zero_point"]
         product = self._add("MatMulIntegerToFloat", *inputs, name=f"{result}.unscaled", domain=MICROSOFT)  # [M, N]
         if result in self.biases or not bias:
@@ -115,6 +121,16 @@ class _EightBits:
             self._add("Mul", product, scales, name=result)
         else:
             self._add("Add", self._add("Mul", product, scales, name=f"{result}.product"), bias, name=result)
+
+    def _bounded_rows(self, x: str, bound: float) -> tuple[str, str]:
+        """x [M, K] of at most `bound` as unsigned 8-bit numbers, and their scale []; made once for each x."""
+        key, scale = f"{x} {bound}", f"scale_{bound}"
+        self._constant(scale, scale_of(bound))
+        self._constant("zero_point", np.uint8(ZERO))
+        if key not in self.integers:
+            name = self._add("QuantizeLinear", x, scale, "zero_point", name=f"{x}.bounded_{bound}")
+            self.integers[key] = name, scale
+        return self.integers[key]
 
     def _rows(self, x: str) -> tuple[str, str]:
         """x [M, K] as unsigned 8-bit numbers, with the rows' scales [M, 1]; made once for each x.

@@ -181,8 +181,10 @@ class _Search:
 
     def __init__(self, graph: Graph, system: System, rules: SearchRules) -> None:
         self.outer, self.system, self.rules = graph, system, rules
-        self.eight_bits = isinstance(system, EightBit)
-        self.model = system.system if isinstance(system, EightBit) else system  # what is traced
+        self.model, self.bounds = system, None  # what is traced; bounds by the names of its weights
+        if isinstance(system, EightBit):
+            self.model = system.system
+            self.bounds = {f"system.{name}": bound for name, bound in system.bounds.items()}
         self.sizes = Sizes()
 
     def outputs(self) -> list[onnx.ValueInfoProto]:
@@ -259,7 +261,7 @@ class _Search:
 
     def _trace(self, module: nn.Module, inputs: Sequence[Any]) -> Fragment:
         fragment = kernels.norms_fused(trace(module, inputs, self.sizes))
-        return kernels.eight_bits(fragment) if self.eight_bits else fragment
+        return fragment if self.bounds is None else kernels.eight_bits(fragment, self.bounds)
 
     def _encode(self) -> list[str]:
         """Sets `memory` and gives the first state."""

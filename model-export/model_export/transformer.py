@@ -194,6 +194,12 @@ class Transformer(System):
             assert isinstance(layer, DecoderLayer)
             yield layer
 
+    def normalised(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights by name whose products read rows that were normalised or embedded just before: of limited size."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2 and not name.endswith((".output.weight", ".outer.weight")):
+                yield name, parameter
+
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Section 3.4: ids [B, T] with their positions [T, D] as rows [B * T, D]."""
         scale = math.sqrt(self.sizes.width) if self.sizes.scale_embedding else 1.0

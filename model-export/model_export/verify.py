@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from model_export import marian
-from model_export.bundle import BundleError, best_weights, faults, golden_row, read_golden, read_json, rounded
+from model_export.bundle import (
+    BundleError,
+    best_weights,
+    calibrate,
+    faults,
+    golden_row,
+    read_golden,
+    read_json,
+    rounded,
+)
 from model_export.data import make_batch, mask_of
 from model_export.eight_bit import EightBit
 from model_export.runtime import BundleRuntime, Rebuilt, Reference
@@ -105,7 +114,10 @@ def reference(folder: Path, checkpoint: Path) -> System:
     model, attention = manifest["model"], manifest["attention"]
     weights = model.get("weights", "float16")
     if (checkpoint / "config.json").is_file():
-        return rounded(marian.read(checkpoint, attention["layer"], attention["heads"]).system, weights)
+        found = rounded(marian.read(checkpoint, attention["layer"], attention["heads"]).system, weights)
+        if isinstance(found, EightBit):
+            calibrate(found, folder, [row[0] for row in read_golden(folder)])
+        return found
     entry = SYSTEMS.get(model.get("system", ""))
     if entry is None:
         raise BundleError(f"model.system should be one of {', '.join(SYSTEMS)}: was {model.get('system')!r}")

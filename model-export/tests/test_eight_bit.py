@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -59,7 +62,9 @@ class _Layer(nn.Module):
         return normed
 
 
-def layer(eight_bits: bool) -> tuple[_Layer, onnxruntime.InferenceSession]:
+def layer(
+    eight_bits: bool, bounds: Mapping[str, float] = MappingProxyType({})
+) -> tuple[_Layer, onnxruntime.InferenceSession]:
     torch.manual_seed(2)
     made = _Layer().eval()
     nn.init.normal_(made.second.bias)
@@ -67,7 +72,7 @@ def layer(eight_bits: bool) -> tuple[_Layer, onnxruntime.InferenceSession]:
     for part in (made.first, made.second):
         part.weight.data = torch.from_numpy(rounded_matrix(part.weight.detach().numpy()))
     fragment = kernels.norms_fused(trace(made, (torch.randn(13, 16),), Sizes()))
-    fragment = kernels.eight_bits(fragment) if eight_bits else fragment
+    fragment = kernels.eight_bits(fragment, bounds) if eight_bits else fragment
     graph = helper.make_graph(
         fragment.nodes,
         "layer",
@@ -104,6 +109,18 @@ def test_the_graph_should_round_as_pytorch_does() -> None:
         inner = torch.relu(linear(x, made.first.weight, made.first.bias))
         expected = made.norm(x + linear(inner, made.second.weight, made.second.bias))
         torch.testing.assert_close(run(session, x), expected, atol=2e-6, rtol=1e-5)
+
+
+def test_a_bounded_activation_should_be_cut_off_there() -> None:
+    made, session = layer(eight_bits=True, bounds={"first.weight": 2.0})
+    x = torch.randn(50, 16)
+    assert float(x.abs().max()) > 2.5
+    with torch.no_grad():
+        inner = torch.relu(linear(x, made.first.weight, made.first.bias, bound=2.0))
+        expected = made.norm(x + linear(inner, made.second.weight, made.second.bias))
+        torch.testing.assert_close(run(session, x), expected, atol=2e-6, rtol=1e-5)
+        cut = linear(x.clamp(-2.1, 2.1), made.first.weight, bound=2.0)
+        torch.testing.assert_close(linear(x, made.first.weight, bound=2.0), cut)
 
 
 def test_a_row_should_not_depend_on_its_batch() -> None:
