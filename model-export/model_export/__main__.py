@@ -142,7 +142,8 @@ def parser() -> argparse.ArgumentParser:
     results = commands.add_parser("results", help="train, export and score systems side by side; writes RESULTS.md")
     results.add_argument("--data", type=existing, required=True, metavar="DIR", help="folder of all data sets")
     results.add_argument("--runs", type=Path, required=True, metavar="DIR", help="one folder in it for each system")
-    results.add_argument("--systems", nargs="*", metavar="NAME", help="which to measure (all; none: only the page)")
+    results.add_argument("--systems", nargs="*", metavar="NAME", help="which to measure (all)")
+    results.add_argument("--only", choices=("speed", "page"), help="measure their speed again, or make the page again")
     results.add_argument("--configs", type=existing, metavar="DIR", help="their configurations (configs/compare)")
     results.add_argument("--out", type=Path, metavar="FILE", help="the page (RESULTS.md of this folder)")
 
@@ -209,7 +210,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _results(arguments: argparse.Namespace) -> None:
-    from model_export.results import measure, page
+    from model_export.results import measure, measure_speed, page
 
     home = Path(__file__).resolve().parents[2]
     folder = arguments.configs or home / "model-export" / "configs" / "compare"
@@ -220,9 +221,12 @@ def _results(arguments: argparse.Namespace) -> None:
     if unknown:
         raise ValueError(f"systems should be among {', '.join(names)}: was {', '.join(unknown)}")
     out = arguments.out or home / "model-export" / "RESULTS.md"
-    for name in wanted:
+    for name in wanted if arguments.only is None else ():
         print(f"== {name}", flush=True)
-        measure(folder / f"{name}.toml", arguments.data, arguments.runs, home, print)
+        measure(folder / f"{name}.toml", arguments.data, arguments.runs, print)
+    for name in wanted if arguments.only != "page" else ():
+        speed = measure_speed(arguments.runs / name, arguments.data, home)
+        print(f"{name}: " + ("no speed measured" if speed is None else f"{speed:.0f} sentences/s"), flush=True)
     text = page(configs, arguments.runs, out.with_suffix(".svg"))
     out.write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {out}")

@@ -57,17 +57,35 @@ class Figures:
     examples: list[str] = field(default_factory=list)
 
 
-def measure(config_file: Path, data: Path, runs: Path, home: Path, say: Callable[[str], None]) -> Figures:
-    """Trains (or goes on training) a system, makes its bundle, and scores it."""
+def measure(config_file: Path, data: Path, runs: Path, say: Callable[[str], None]) -> Figures:
+    """Trains (or goes on training) a system, makes its bundle, and scores it, all but its speed."""
     config = read_config(config_file)
     run = runs / config_file.stem
     train(config, data, run)
     folder = run / "bundle"
     bundle.export(config, run, folder, True, lambda made: verify(made, run, say))
     figures = _scores(config, folder, data)
-    figures.speed = _speed(home, folder, data, run)
-    (run / "results.json").write_text(json.dumps(asdict(figures), indent=2, ensure_ascii=False), encoding="utf-8")
+    _keep(run, figures)
     return figures
+
+
+def measure_speed(run: Path, data: Path, home: Path) -> float | None:
+    """Adds its speed to a measured system's figures; those of all systems belong one after the other, undisturbed."""
+    figures = _kept(run)
+    if figures is None:
+        return None
+    figures.speed = _speed(home, run / "bundle", data, run)
+    _keep(run, figures)
+    return figures.speed
+
+
+def _keep(run: Path, figures: Figures) -> None:
+    (run / "results.json").write_text(json.dumps(asdict(figures), indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _kept(run: Path) -> Figures | None:
+    path = run / "results.json"
+    return Figures(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _scores(config: Config, folder: Path, data: Path) -> Figures:
@@ -160,11 +178,7 @@ def speed_of(printed: str) -> float | None:
 
 def page(configs: Sequence[Path], runs: Path, plot: Path) -> str:
     """The page of all systems that have figures; writes the plot beside it."""
-    found = []
-    for config_file in configs:
-        path = runs / config_file.stem / "results.json"
-        if path.is_file():
-            found.append(Figures(**json.loads(path.read_text(encoding="utf-8"))))
+    found = [kept for config_file in configs if (kept := _kept(runs / config_file.stem)) is not None]
     if not found:
         raise ValueError(f"{runs} holds no results.json: measure a system first")
     found.sort(key=lambda f: list(SYSTEMS).index(f.system))

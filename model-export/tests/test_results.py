@@ -6,7 +6,7 @@ import pytest
 from conftest import PAIRS
 
 from model_export import results
-from model_export.results import Figures, matrix, measure, page, speed_of
+from model_export.results import Figures, matrix, measure, measure_speed, page, speed_of
 
 PRINTED = """beam 4: 800 sentences, 20.0 source tokens each, batches of at most 64 rows and 4096 tokens, 2 workers
 round 1
@@ -39,7 +39,9 @@ def configs(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def test_systems_should_be_trained_scored_and_put_side_by_side(tmp_path: Path, data: Path, configs: list[Path]) -> None:
-    made = [measure(config, data, tmp_path / "runs", tmp_path, lambda _: None) for config in configs]
+    made = [measure(config, data, tmp_path / "runs", lambda _: None) for config in configs]
+    assert [figures.speed for figures in made] == [None, None]
+    assert [measure_speed(tmp_path / "runs" / config.stem, data, tmp_path) for config in configs] == [12.0, 12.0]
     assert made[0].aer is not None
     assert made[1].aer is None
     assert made[0].sentences == {"1-10": 5, "11-20": 0, "21-30": 0, "31-50": 1, "over 50": 0}
