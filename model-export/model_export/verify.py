@@ -4,7 +4,7 @@ Inside one graph everything has to agree to TOLERANCE, whatever the weights. Wit
 programs (the graph and PyTorch, which wrote the golden file) or kinds of processor is looser: the last bit of a float32
 sum decides now and then how an activation is rounded, and from there on the rounding is another draw. So there the
 graph is built once more with float32 products of the same rounded weights and held against PyTorch to TOLERANCE; the
-8-bit graph itself may be ROUNDING away, and a share of OTHERS of the sentences may go another way.
+8-bit graph itself may be ROUNDING away on average, and a share of OTHERS of the sentences may go another way.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from model_export.system import System
 from model_export.systems import SYSTEMS
 
 TOLERANCE = 1e-4
-ROUNDING = 0.2
+ROUNDING = 0.05
 OTHERS = 0.25
 BEAMS = (1, 4)
 GOLDEN = "golden file reproduced"
@@ -43,7 +43,7 @@ MOST_STEPS = 60  # longer sentences are not driven step by step: the runs grow w
 
 
 class Check(NamedTuple):
-    """One property: how far off it is at most, and what is not as it should be at all."""
+    """One property: how far off it is at most (with 8 bits: on average), and what is not as it should be at all."""
 
     name: str
     difference: float
@@ -56,7 +56,8 @@ class Check(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "ok    " if self.holds else "FAILED"
-        return "; ".join([f"{verdict} {self.name}: largest difference {self.difference:.1e}", *self.faults])
+        kind = "largest" if self.tolerance == TOLERANCE else "mean"
+        return "; ".join([f"{verdict} {self.name}: {kind} difference {self.difference:.1e}", *self.faults])
 
 
 def verify(folder: Path, checkpoint: Path | System | None = None, say: Callable[[str], None] = print) -> None:
@@ -135,6 +136,13 @@ def _furthest(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     return max((float((a - b).abs().max()) for a, b in zip(found, expected, strict=True) if a.numel()), default=0.0)
 
 
+def _mean(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Of each token's difference; of rows [T, S], of each row's largest one."""
+    apart = [(a - b).abs() for a, b in zip(found, expected, strict=True) if a.numel()]
+    by_token = [a.amax(dim=1) if a.dim() > 1 else a for a in apart]
+    return float(torch.cat(by_token).mean()) if by_token else 0.0
+
+
 def _compare(name: str, found: Sequence[Hypothesis], expected: Sequence[Hypothesis], eight_bits: bool = False) -> Check:
     """Tokens equal; log-probabilities and attention no further apart than the difference given.
 
@@ -142,10 +150,11 @@ def _compare(name: str, found: Sequence[Hypothesis], expected: Sequence[Hypothes
     """
     wrong = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a.ids != b.ids]
     pairs = [(a, b) for i, (a, b) in enumerate(zip(found, expected, strict=True)) if i not in wrong]
-    rows = [(a.attention, b.attention) for a, b in pairs]
+    rows = [(a.attention, b.attention) for a, b in pairs if a.attention is not None and b.attention is not None]
+    measure = _mean if eight_bits else _furthest
     difference = max(
-        _furthest([a.log_probs for a, _ in pairs], [b.log_probs for _, b in pairs]),
-        _furthest([a for a, _ in rows if a is not None], [b for _, b in rows if b is not None]),
+        measure([a.log_probs for a, _ in pairs], [b.log_probs for _, b in pairs]),
+        measure([a for a, _ in rows], [b for _, b in rows]),
     )
     fault = f"tokens differ in sentences {[i + 1 for i in wrong]}"
     return _rounded(Check(name, difference, [fault] if wrong else []), len(wrong) / len(found), eight_bits)
@@ -218,7 +227,9 @@ def _step_driven(runtime: BundleRuntime, sources: list[list[int]]) -> Check:
 
 
 def _golden(folder: Path, runtime: BundleRuntime) -> Check:
-    difference, wrong = 0.0, []
+    wrong = []
+    found: list[list[Tensor]] = []
+    expected: list[list[Tensor]] = []
     rows = read_golden(folder)
     same = 2 if runtime.eight_bits else 3  # columns; links follow from weights
     for row in rows:
@@ -229,15 +240,21 @@ def _golden(folder: Path, runtime: BundleRuntime) -> Check:
         if now[:same] != row[:same]:
             wrong.append(f"{row[0]!r} gave {now[1:same]}, expected {row[1:same]}")
             continue
-        found, expected = _numbers(now), _numbers(row)
-        if len(found) != len(expected):
-            return Check(GOLDEN, 0.0, [f"{row[0]!r} gave {len(found) - 1} weights, expected {len(expected) - 1}"])
-        difference = max(difference, *(abs(a - b) for a, b in zip(found, expected, strict=True)))
+        found.append(_numbers(now))
+        expected.append(_numbers(row))
+        sizes = [tuple(parts[-1][1].shape) for parts in (found, expected)]
+        if sizes[0] != sizes[1]:
+            return Check(GOLDEN, 0.0, [f"{row[0]!r} gave weights {sizes[0]}, expected {sizes[1]}"])
+    measure = _mean if runtime.eight_bits else _furthest
+    difference = max(measure([f[i] for f in found], [e[i] for e in expected]) for i in range(2))
     return _rounded(Check(GOLDEN, difference, wrong), len(wrong) / len(rows), runtime.eight_bits)
 
 
-def _numbers(row: list[str]) -> list[float]:
-    return [float(number) for number in [row[3], *row[4].replace(";", ",").split(",")] if number]
+def _numbers(row: list[str]) -> list[Tensor]:
+    """Score [1] and weights [T, S] of a golden row; rows of unequal length count as none."""
+    weights = [[float(number) for number in part.split(",")] for part in row[4].split(";") if part]
+    even = len({len(part) for part in weights}) == 1
+    return [torch.tensor([float(row[3])]), torch.tensor(weights if even else [])]
 
 
 def _pytorch_search(runtime: BundleRuntime, model: Reference, sources: list[list[int]], beam_size: int) -> Check:
