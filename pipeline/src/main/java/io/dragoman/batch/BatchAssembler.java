@@ -10,11 +10,11 @@ import java.util.function.ToIntFunction;
 /**
  * Decides when the next batch is due and which waiting sentences go into it.
  *
- * <p>Sentences stand in line in order of arrival; {@link #hurry} moves one to the front, because somebody waits for it. A
+ * <p>Sentences stand in line in order of arrival; {@link #hurry} moves some to the front, because somebody waits for them. A
  * batch is due on the first of: {@code rows} sentences wait, they have {@code paddedTokens} tokens, the oldest has waited
  * for {@code linger}. Out of the first {@code window} in line, the first of all always goes, with those nearest to it in
  * length, so little is padding and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
- * (n+1)th batch at the latest, one that was hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
+ * (n+1)th batch at the latest, the first of those that were hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
  * alone.
  *
  * <p>The caller bounds how much waits; times are from one monotonic clock, in nanoseconds. Threading: none, the caller
@@ -43,18 +43,22 @@ public final class BatchAssembler<T> {
         waitingTokens += length;
     }
 
-    /** Puts the first sentence that {@code wanted} holds for at the front of the line; false when none waits. */
+    /** Puts the sentences that {@code wanted} holds for at the front, in the order they wait in; false when none does. */
     public boolean hurry(Predicate<? super T> wanted) {
-        for (int i = 0; i < waiting.size(); i++) {
-            Waiting<T> entry = waiting.get(i);
-            if (wanted.test(entry.sentence())) {
-                long oldest = Math.min(entry.since(), waiting.get(0).since());
-                waiting.remove(i);
-                waiting.add(0, new Waiting<>(entry.sentence(), entry.length(), oldest));
-                return true;
-            }
+        List<Waiting<T>> hurried = new ArrayList<>();
+        List<Waiting<T>> others = new ArrayList<>();
+        for (Waiting<T> entry : waiting) {
+            (wanted.test(entry.sentence()) ? hurried : others).add(entry);
         }
-        return false;
+        if (hurried.isEmpty()) {
+            return false;
+        }
+        long oldest = waiting.get(0).since();
+        hurried.replaceAll(entry -> new Waiting<>(entry.sentence(), entry.length(), Math.min(entry.since(), oldest)));
+        waiting.clear();
+        waiting.addAll(hurried);
+        waiting.addAll(others);
+        return true;
     }
 
     public int size() {

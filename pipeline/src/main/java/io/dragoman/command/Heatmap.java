@@ -6,8 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * An alignment for a terminal: a row for each target token, a column for each source token, darker for more weight. Wider
- * ones are printed in parts.
+ * An alignment for a terminal: a row for each target token, a column for each source token, darker for more weight; a
+ * picture for each piece of a text that was split. Wider ones are printed in parts.
  */
 final class Heatmap {
     private static final String[] SHADES = {"·", "░", "▒", "▓", "█"};
@@ -16,14 +16,29 @@ final class Heatmap {
 
     /** @param width columns of the terminal */
     static String draw(Alignment alignment, int width) {
-        float[][] weights = Weights.of(alignment);
-        if (weights.length == 0) {
+        List<Weights.Block> blocks = Weights.blocks(alignment);
+        if (blocks.isEmpty()) {
             return "  (the record has no weights)\n";
         }
         List<String> columns = labels(alignment.getSourceTokens());
         List<String> rows = labels(alignment.getTargetTokens());
-        int margin = rows.stream().mapToInt(Heatmap::width).max().orElse(0) + 3;
         StringBuilder drawn = new StringBuilder();
+        for (Weights.Block block : blocks) {
+            float[][] weights = block.weights();
+            int sources = weights.length == 0 ? 0 : weights[0].length;
+            draw(
+                    drawn,
+                    weights,
+                    rows.subList(block.target(), block.target() + weights.length),
+                    columns.subList(block.source(), block.source() + sources),
+                    width);
+        }
+        return drawn.toString();
+    }
+
+    private static void draw(
+            StringBuilder drawn, float[][] weights, List<String> rows, List<String> columns, int width) {
+        int margin = rows.stream().mapToInt(Heatmap::width).max().orElse(0) + 3;
         for (int first = 0; first < columns.size(); ) {
             int last = first;
             int used = margin;
@@ -33,7 +48,6 @@ final class Heatmap {
             part(drawn, weights, rows, columns, margin, first, last);
             first = last;
         }
-        return drawn.toString();
     }
 
     private static void part(

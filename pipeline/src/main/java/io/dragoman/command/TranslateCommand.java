@@ -8,6 +8,7 @@ import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.TopicNames;
 import io.dragoman.schema.Alignment;
 import io.dragoman.schema.Rejection;
+import io.dragoman.schema.Segment;
 import io.dragoman.schema.Token;
 import io.dragoman.schema.Translation;
 import java.io.IOException;
@@ -64,6 +65,9 @@ final class TranslateCommand implements Callable<Integer> {
 
     @Option(names = "--bundle", paramLabel = "NAME", description = "The model's name or folder (default: by language).")
     private @Nullable String bundle;
+
+    /** With more, a text's weights are left out of its line: a long text has millions, nearly all of them 0. */
+    private static final long MAX_CELLS = 1_000_000;
 
     private final ObjectMapper mapper = new ObjectMapper();
 
@@ -138,6 +142,9 @@ final class TranslateCommand implements Callable<Integer> {
                     .put("translation", translation.getTranslation())
                     .put("score", translation.getScore());
         }
+        if (translation != null && translation.getSegments().size() > 1) {
+            addSegments(object.putArray("segments"), translation.getSegments());
+        }
         Alignment alignment = reply.alignment();
         if (translation != null && alignment != null) {
             addTokens(object.putArray("tokens"), translation, alignment);
@@ -148,6 +155,18 @@ final class TranslateCommand implements Callable<Integer> {
             object.putNull("alignment");
         }
         return object;
+    }
+
+    /** For a text that was split alone. */
+    private static void addSegments(ArrayNode array, List<Segment> segments) {
+        for (Segment segment : segments) {
+            array.addObject()
+                    .put("source_start", segment.getSourceStart())
+                    .put("source_end", segment.getSourceEnd())
+                    .put("target_start", segment.getTargetStart())
+                    .put("target_end", segment.getTargetEnd())
+                    .put("cut", segment.getCut().name());
+        }
     }
 
     private static void addTokens(ArrayNode tokens, Translation translation, Alignment alignment) {
@@ -165,7 +184,9 @@ final class TranslateCommand implements Callable<Integer> {
         addTexts(object.putArray("source_tokens"), alignment.getSourceTokens());
         addTexts(object.putArray("target_tokens"), alignment.getTargetTokens());
         ArrayNode rows = object.putArray("weights");
-        for (float[] row : Weights.of(alignment)) {
+        long size = (long) alignment.getTargetTokens().size()
+                * alignment.getSourceTokens().size();
+        for (float[] row : size > MAX_CELLS ? new float[0][] : Weights.of(alignment)) {
             ArrayNode cells = rows.addArray();
             for (float weight : row) {
                 cells.add(weight);

@@ -53,6 +53,8 @@ public final class DragomanConfig {
     public static final String MODEL_TIMEOUT_MS = "model.timeout.ms";
     public static final String MODEL_FAILURE_LIMIT = "model.failure.limit";
     public static final String TEXT_MAX_CHARACTERS = "text.max.characters";
+    public static final String TEXT_MAX_TOKENS = "text.max.tokens";
+    public static final String TEXT_LENGTH_POLICY = "text.length.policy";
     public static final String ALIGNMENT_ENCODING = "alignment.encoding";
     public static final String ALIGNMENT_MAX_BYTES = "alignment.max.bytes";
     public static final String REJECTION_MAX_VALUE_BYTES = "rejection.max.value.bytes";
@@ -237,7 +239,25 @@ public final class DragomanConfig {
                     10_000,
                     atLeast(1),
                     MEDIUM,
-                    "Longer texts are rejected before they are tokenized; the bundle's limit in tokens is checked after.")
+                    "Longer texts are rejected before anything else is done with them.")
+            .define(
+                    TEXT_LENGTH_POLICY,
+                    Type.STRING,
+                    "split",
+                    ValidString.in("split", "sentences", "truncate", "reject"),
+                    HIGH,
+                    "What becomes of a text with more subword tokens than the bundle's limit. split translates it sentence"
+                            + " by sentence, what is still too long in parts of sentences, and joins text and alignment"
+                            + " again; sentences does so with every text of several sentences; truncate translates the"
+                            + " beginning; reject does not translate. The record says what was done.")
+            .define(
+                    TEXT_MAX_TOKENS,
+                    Type.INT,
+                    8192,
+                    atLeast(2),
+                    MEDIUM,
+                    "Texts with more subword tokens in all their pieces are rejected: bounds the work that one record can"
+                            + " make, which has to be done within model.timeout.ms.")
             .define(
                     ALIGNMENT_ENCODING,
                     Type.STRING,
@@ -251,7 +271,8 @@ public final class DragomanConfig {
                     900_000,
                     atLeast(1000),
                     LOW,
-                    "Largest alignment record; a larger one takes the next smaller encoding. Keep it below the topic's"
+                    "Largest alignment record; a larger one leaves out the zeros between the pieces of a text, takes the"
+                            + " next smaller encoding, has links and no weights at last. Keep it below the topic's"
                             + " max.message.bytes.")
             .define(
                     REJECTION_MAX_VALUE_BYTES,

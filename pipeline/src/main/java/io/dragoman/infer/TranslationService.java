@@ -7,8 +7,10 @@ import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
@@ -25,7 +27,7 @@ import org.slf4j.LoggerFactory;
  * fails, the batch is halved and run again until the sentence at fault stands alone: at most 2n-1 runs for a batch of n,
  * about 2 log2(n) when one sentence is at fault. That one is {@link Outcome.Failed}; its neighbours are translated.
  *
- * <p>When {@code failureLimit} sentences in a row fail alone with no success between, the model is taken to be broken:
+ * <p>When {@code failureLimit} texts in a row fail alone with no success between, the model is taken to be broken:
  * every future completes with a {@link ModelException}, also those to come, so that nothing is rejected for the model's
  * fault.
  *
@@ -37,7 +39,12 @@ public final class TranslationService implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(TranslationService.class);
     private static final long[] FREE = {};
 
-    private record Job(TokenizedText text, long submitted, CompletableFuture<Outcome> result) {}
+    /** What was submitted together: however many of it fail, it counts as one failure. Guarded by the lock. */
+    private static final class Group {
+        private boolean failed;
+    }
+
+    private record Job(TokenizedText text, Group group, long submitted, CompletableFuture<Outcome> result) {}
 
     /** Totals since the start; padded tokens count rows x width. */
     public record Totals(long batches, long sentences, long sourceTokens, long paddedTokens, long targetTokens) {
@@ -67,7 +74,7 @@ public final class TranslationService implements AutoCloseable {
     /**
      * Starts the workers. The model stays the caller's: close it after this.
      *
-     * @param failureLimit sentences that may fail in a row before the model counts as broken
+     * @param failureLimit texts that may fail in a row before the model counts as broken
      */
     public TranslationService(
             TranslationModel model, DecodingOptions options, BatchLimits limits, int workers, int failureLimit) {
@@ -89,31 +96,50 @@ public final class TranslationService implements AutoCloseable {
 
     /** Completes with what became of the sentence, or exceptionally when the model is broken or this is closed. */
     public CompletableFuture<Outcome> submit(TokenizedText text) {
-        CompletableFuture<Outcome> result = new CompletableFuture<>();
+        return submit(List.of(text)).get(0);
+    }
+
+    /**
+     * The same for the pieces of one text, in their order. A result that is cancelled before its batch is taken is not
+     * worked for.
+     */
+    public List<CompletableFuture<Outcome>> submit(List<TokenizedText> pieces) {
+        List<CompletableFuture<Outcome>> results = new ArrayList<>(pieces.size());
+        Group group = new Group();
         lock.lock();
         try {
-            if (broken != null) {
-                result.completeExceptionally(broken);
-            } else if (closed) {
-                result.completeExceptionally(new ModelException("the translation service is closed"));
-            } else {
-                queue.add(new Job(text, System.nanoTime(), result), System.nanoTime());
-                changed.signal();
+            for (TokenizedText piece : pieces) {
+                CompletableFuture<Outcome> result = new CompletableFuture<>();
+                results.add(result);
+                if (broken != null) {
+                    result.completeExceptionally(broken);
+                } else if (closed) {
+                    result.completeExceptionally(new ModelException("the translation service is closed"));
+                } else {
+                    queue.add(new Job(piece, group, System.nanoTime(), result), System.nanoTime());
+                    changed.signal();
+                }
             }
         } finally {
             lock.unlock();
         }
-        return result;
+        return results;
     }
 
-    /** Somebody waits for this result now: its sentence goes with the next batch, if it still waits. */
-    public void hurry(CompletableFuture<Outcome> result) {
-        if (result.isDone()) {
+    /**
+     * Somebody waits for these results now: of their sentences that still wait, the first goes with the next batch and the
+     * others follow it.
+     */
+    @SuppressWarnings("CollectionUndefinedEquality") // by identity
+    public void hurry(List<CompletableFuture<Outcome>> results) {
+        Set<CompletableFuture<Outcome>> wanted = Collections.newSetFromMap(new IdentityHashMap<>());
+        results.stream().filter(result -> !result.isDone()).forEach(wanted::add);
+        if (wanted.isEmpty()) {
             return;
         }
         lock.lock();
         try {
-            queue.hurry(job -> job.result() == result);
+            queue.hurry(job -> wanted.contains(job.result()));
         } finally {
             lock.unlock();
         }
@@ -140,7 +166,11 @@ public final class TranslationService implements AutoCloseable {
 
     private void work() {
         for (List<Job> batch = nextBatch(); !batch.isEmpty(); batch = nextBatch()) {
-            translate(batch);
+            List<Job> wanted =
+                    batch.stream().filter(job -> !job.result().isCancelled()).toList();
+            if (!wanted.isEmpty()) {
+                translate(wanted);
+            }
         }
     }
 
@@ -206,7 +236,7 @@ public final class TranslationService implements AutoCloseable {
     private void bisect(List<Job> jobs, ModelException failure) {
         ModelException reason = null;
         if (jobs.size() == 1) {
-            reason = failed(failure);
+            reason = failed(jobs.get(0).group(), failure);
         } else {
             reason = brokenNow();
         }
@@ -232,13 +262,14 @@ public final class TranslationService implements AutoCloseable {
         }
     }
 
-    /** Counts a sentence that failed alone; not null once the model counts as broken. */
-    private @Nullable ModelException failed(ModelException failure) {
+    /** Counts the first sentence of a text that failed alone; not null once the model counts as broken. */
+    private @Nullable ModelException failed(Group group, ModelException failure) {
         List<Job> abandoned = List.of();
         ModelException reason;
         lock.lock();
         try {
-            failuresInARow++;
+            failuresInARow += group.failed ? 0 : 1;
+            group.failed = true;
             if (failuresInARow >= failureLimit && broken == null) {
                 broken = new ModelException(
                         "the model " + model.manifest().name() + " failed on " + failuresInARow

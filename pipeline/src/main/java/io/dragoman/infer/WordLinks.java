@@ -40,19 +40,49 @@ public final class WordLinks {
     /** Target words without a token get no link. */
     public static List<Link> overWords(
             TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
-        Words sourceWords = Words.of(source.text());
-        Words targetWords = Words.of(target.text());
-        if (sourceWords.count() == 0 || targetWords.count() == 0) {
-            return List.of();
-        }
-        return links(matrix, wordsOf(source, sourceWords), wordsOf(target, targetWords), choice);
+        return overWords(
+                new Part(source, 0, Words.of(source.text())),
+                new Part(target, 0, Words.of(target.text())),
+                matrix,
+                choice);
     }
 
-    /** The word of each token, the end left out. */
-    private static int[] wordsOf(TokenizedText text, Words words) {
-        return text.wordTokens().stream()
-                .mapToInt((TokenSpan token) -> words.wordOf(token))
-                .toArray();
+    /**
+     * A piece of a text whose words are counted in the whole.
+     *
+     * @param start where the piece begins in the text
+     * @param words of the text
+     */
+    public record Part(TokenizedText piece, int start, Words words) {
+        /** The first of the text's words that a token of the piece belongs to; 0 for none. */
+        private int first() {
+            return start == 0 || piece.wordTokens().isEmpty()
+                    ? 0
+                    : wordOf(piece.wordTokens().get(0));
+        }
+
+        private int wordOf(TokenSpan token) {
+            return words.wordOf(new TokenSpan(token.piece(), start + token.start(), start + token.end()));
+        }
+
+        /** The word of each token, counted from {@code first}, the end left out. */
+        private int[] wordsFrom(int first) {
+            return piece.wordTokens().stream()
+                    .mapToInt(token -> wordOf(token) - first)
+                    .toArray();
+        }
+    }
+
+    /** The same for a pair of pieces. */
+    public static List<Link> overWords(Part source, Part target, AlignmentMatrix matrix, LinkChoice choice) {
+        if (source.words().count() == 0 || target.words().count() == 0) {
+            return List.of();
+        }
+        int firstSource = source.first();
+        int firstTarget = target.first();
+        return links(matrix, source.wordsFrom(firstSource), target.wordsFrom(firstTarget), choice).stream()
+                .map(link -> new Link(link.source() + firstSource, link.target() + firstTarget))
+                .toList();
     }
 
     /** @param sourceWords the word of each source token [S]; {@code targetWords} likewise [T] */

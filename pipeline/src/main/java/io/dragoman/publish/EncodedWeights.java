@@ -4,45 +4,80 @@ import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.schema.WeightEncoding;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 
 /**
- * A matrix as bytes, little-endian and row-major, and what reading them back costs in accuracy.
+ * A block-diagonal matrix as bytes, little-endian and row-major, and what reading them back costs in accuracy.
  *
  * @param error largest difference between a weight read back and the model's
  */
 record EncodedWeights(WeightEncoding encoding, ByteBuffer bytes, float error) {
 
-    static EncodedWeights of(AlignmentMatrix matrix, WeightEncoding encoding) {
-        int width = width(encoding);
+    /** How many bytes {@link #of} would make; known before they are. */
+    static long size(List<AlignmentMatrix> blocks, WeightEncoding encoding) {
+        long weights = 0;
+        long rows = 0;
+        long columns = 0;
+        for (AlignmentMatrix block : blocks) {
+            weights += (long) block.rows() * block.columns();
+            rows += block.rows();
+            columns += block.columns();
+        }
+        return width(encoding) * (inBlocks(encoding) ? weights : rows * columns);
+    }
+
+    static EncodedWeights of(List<AlignmentMatrix> blocks, WeightEncoding encoding) {
         ByteBuffer bytes =
-                ByteBuffer.allocate(width * matrix.rows() * matrix.columns()).order(ByteOrder.LITTLE_ENDIAN);
+                ByteBuffer.allocate(Math.toIntExact(size(blocks, encoding))).order(ByteOrder.LITTLE_ENDIAN);
+        int columns = blocks.stream().mapToInt(AlignmentMatrix::columns).sum();
         float error = 0;
-        for (int row = 0; row < matrix.rows() && width > 0; row++) {
-            for (int column = 0; column < matrix.columns(); column++) {
-                float weight = matrix.at(row, column);
-                error = Math.max(error, Math.abs(put(bytes, encoding, weight) - weight));
+        int before = 0;
+        for (AlignmentMatrix block : width(encoding) == 0 ? List.<AlignmentMatrix>of() : blocks) {
+            int after = columns - before - block.columns();
+            for (int row = 0; row < block.rows(); row++) {
+                putZeros(bytes, encoding, before);
+                for (int column = 0; column < block.columns(); column++) {
+                    float weight = block.at(row, column);
+                    error = Math.max(error, Math.abs(put(bytes, encoding, weight) - weight));
+                }
+                putZeros(bytes, encoding, after);
             }
+            before += block.columns();
         }
         bytes.flip();
         return new EncodedWeights(encoding, bytes, error);
     }
 
+    private static boolean inBlocks(WeightEncoding encoding) {
+        return switch (encoding) {
+            case FLOAT32_BLOCKS, FLOAT16_BLOCKS, UINT8_BLOCKS -> true;
+            case FLOAT32, FLOAT16, UINT8, NONE -> false;
+        };
+    }
+
     private static int width(WeightEncoding encoding) {
         return switch (encoding) {
-            case FLOAT32 -> 4;
-            case FLOAT16 -> 2;
-            case UINT8 -> 1;
+            case FLOAT32, FLOAT32_BLOCKS -> 4;
+            case FLOAT16, FLOAT16_BLOCKS -> 2;
+            case UINT8, UINT8_BLOCKS -> 1;
             case NONE -> 0;
         };
     }
 
+    /** Zero is zero bytes in every encoding. */
+    private static void putZeros(ByteBuffer bytes, WeightEncoding encoding, int weights) {
+        if (!inBlocks(encoding)) {
+            bytes.position(bytes.position() + weights * width(encoding));
+        }
+    }
+
     private static float put(ByteBuffer bytes, WeightEncoding encoding, float weight) {
         switch (encoding) {
-            case FLOAT32 -> {
+            case FLOAT32, FLOAT32_BLOCKS -> {
                 bytes.putFloat(weight);
                 return weight;
             }
-            case FLOAT16 -> {
+            case FLOAT16, FLOAT16_BLOCKS -> {
                 short half = Half.fromWeight(weight);
                 bytes.putShort(half);
                 return Half.toFloat(half);

@@ -3,7 +3,6 @@ package io.dragoman.publish;
 import io.dragoman.config.TopicNames;
 import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.infer.BundleManifest;
-import io.dragoman.infer.Hypothesis;
 import io.dragoman.infer.LinkChoice;
 import io.dragoman.infer.Outcome.Translated;
 import io.dragoman.infer.WordLinks;
@@ -11,23 +10,21 @@ import io.dragoman.ingest.Origin;
 import io.dragoman.ingest.Refusal;
 import io.dragoman.ingest.SourceText;
 import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Extent;
 import io.dragoman.schema.Header;
 import io.dragoman.schema.Link;
 import io.dragoman.schema.Model;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.RejectionReason;
-import io.dragoman.schema.Segment;
 import io.dragoman.schema.Stage;
-import io.dragoman.schema.Timings;
-import io.dragoman.schema.Token;
 import io.dragoman.schema.Translation;
 import io.dragoman.schema.WeightEncoding;
+import io.dragoman.tokenize.Segmentation.Pieces;
 import io.dragoman.tokenize.SubwordTokenizer;
-import io.dragoman.tokenize.TokenSpan;
-import io.dragoman.tokenize.TokenizedText;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -45,6 +42,9 @@ public final class OutputRecords {
 
     /** The quality signal that a translation has when, and only when, there is an alignment to it. */
     public static final String ATTENTION_ENTROPY = "attention_entropy";
+
+    /** What a topic takes unless it is told otherwise, less {@link #MAX_LUGGAGE_BYTES}. */
+    private static final int LARGEST_VALUE_BYTES = 900_000;
 
     /** With more than this, which is close to what a topic takes, a rejection leaves key and headers out. */
     private static final int MAX_COPIED_LUGGAGE_BYTES = 800_000;
@@ -84,99 +84,97 @@ public final class OutputRecords {
     @SuppressWarnings("ArrayRecordComponent") // handed from one method to one sink, never kept
     public record Values(byte[] translation, Optional<byte[]> alignment) {}
 
-    /** @param tokenizer the target language's */
+    /**
+     * @param pieces of the text
+     * @param results one for each piece
+     * @param tokenizer the target language's
+     */
     public Values values(
             SourceText text,
-            TokenizedText source,
-            Translated result,
+            Pieces pieces,
+            List<Translated> results,
             BundleManifest manifest,
             SubwordTokenizer tokenizer,
             Origin origin) {
-        TokenizedText target = tokenizer.detokenize(result.best().ids());
+        Stitched whole = new Stitched(
+                text.text(), pieces, results, tokenizer, text.languages().target());
         byte[] translation = settings.encoder()
-                .encode(
-                        settings.translationsTopic(),
-                        translation(text, source, target, result, manifest, tokenizer, origin));
-        Optional<byte[]> alignment =
-                result.best().attention().map(matrix -> alignment(text, source, target, matrix, manifest, origin));
+                .encode(settings.translationsTopic(), translation(text, pieces, whole, manifest, tokenizer, origin));
+        Optional<byte[]> alignment = whole.blocks().map(blocks -> alignment(text, whole, blocks, manifest, origin));
         return new Values(translation, alignment);
+    }
+
+    /** Why records made of a text cannot be published, for a person; empty when they can. */
+    public Optional<String> tooLarge(Values values) {
+        int largest = Math.max(
+                values.translation().length,
+                values.alignment().map(value -> value.length).orElse(0));
+        int limit = Math.max(LARGEST_VALUE_BYTES, settings.maxAlignmentBytes());
+        return largest <= limit
+                ? Optional.empty()
+                : Optional.of("the records of a text should have at most " + limit + " bytes each: one would have "
+                        + largest);
     }
 
     private Translation translation(
             SourceText text,
-            TokenizedText source,
-            TokenizedText target,
-            Translated result,
+            Pieces pieces,
+            Stitched whole,
             BundleManifest manifest,
             SubwordTokenizer tokenizer,
             Origin origin) {
-        Hypothesis best = result.best();
-        List<Float> logProbs = new ArrayList<>(best.length());
-        for (float logProb : best.logProbs()) {
-            logProbs.add(logProb);
-        }
         return Translation.newBuilder()
                 .setId(text.id())
                 .setSourceText(text.text())
-                .setTranslation(target.text())
+                .setTranslation(whole.translation())
                 .setSourceLanguage(text.languages().source())
                 .setTargetLanguage(text.languages().target())
                 .setModel(model(manifest))
-                .setScore(best.score())
-                .setTokenLogProbs(logProbs)
-                .setNBest(nBest(result, tokenizer))
-                .setSegments(List.of(
-                        new Segment(0, text.text().length(), 0, target.text().length())))
-                .setTruncated(best.truncated())
-                .setQualitySignals(signals(source, best))
+                .setScore(whole.score())
+                .setTokenLogProbs(whole.logProbs())
+                .setNBest(whole.further(settings.nBest() - 1, tokenizer))
+                .setSegments(whole.segments())
+                .setTruncated(whole.truncated())
+                .setQualitySignals(signals(whole))
                 .setAttributes(text.attributes())
                 .setOrigin(origin(origin))
-                .setTimings(new Timings(
-                        result.queued().toNanos() / 1000, result.inference().toNanos() / 1000, result.batchSize()))
+                .setTimings(whole.timings())
+                .setExtent(Extent.valueOf(pieces.extent().name()))
                 .build();
     }
 
-    private List<io.dragoman.schema.Hypothesis> nBest(Translated result, SubwordTokenizer tokenizer) {
-        return result.hypotheses().stream()
-                .skip(1) // the record's own
-                .limit(settings.nBest() - 1)
-                .map(h -> new io.dragoman.schema.Hypothesis(
-                        tokenizer.detokenize(h.ids()).text(), h.score()))
-                .toList();
-    }
-
-    private static Map<String, Double> signals(TokenizedText source, Hypothesis best) {
+    private static Map<String, Double> signals(Stitched whole) {
         Map<String, Double> signals = new TreeMap<>();
-        signals.put("length_ratio", best.length() / (double) source.length());
-        best.attention().ifPresent(matrix -> signals.put(ATTENTION_ENTROPY, matrix.normalizedEntropy()));
+        signals.put("length_ratio", whole.targetLength() / (double) whole.sourceLength());
+        whole.blocks().ifPresent(blocks -> signals.put(ATTENTION_ENTROPY, Stitched.normalizedEntropy(blocks)));
         return signals;
     }
 
     /** The configured encoding, or the first smaller one with which the record fits; the last resort has no weights. */
     private byte[] alignment(
-            SourceText text,
-            TokenizedText source,
-            TokenizedText target,
-            AlignmentMatrix matrix,
-            BundleManifest manifest,
-            Origin origin) {
+            SourceText text, Stitched whole, List<AlignmentMatrix> blocks, BundleManifest manifest, Origin origin) {
         LinkChoice choice = manifest.attention().links();
         Alignment.Builder builder = Alignment.newBuilder()
                 .setId(text.id())
                 .setSourceLanguage(text.languages().source())
                 .setTargetLanguage(text.languages().target())
                 .setModel(model(manifest))
-                .setSourceTokens(tokens(source))
-                .setTargetTokens(tokens(target))
-                .setTokenLinks(links(WordLinks.overTokens(source, target, matrix, choice)))
-                .setWordLinks(links(WordLinks.overWords(source, target, matrix, choice)))
+                .setSourceTokens(whole.sourceTokens())
+                .setTargetTokens(whole.targetTokens())
+                .setTokenLinks(links(whole.tokenLinks(blocks, choice)))
+                .setWordLinks(links(whole.wordLinks(blocks, choice)))
                 .setAttentionLayer(manifest.attention().layer())
                 .setAttentionHeads(manifest.attention().heads())
                 .setAttentionShift(manifest.attention().shift())
-                .setOrigin(origin(origin));
+                .setOrigin(origin(origin))
+                .setSegments(whole.tokenSegments());
         byte[] value = {};
-        for (WeightEncoding encoding : encodings()) {
-            EncodedWeights weights = EncodedWeights.of(matrix, encoding);
+        for (WeightEncoding encoding : encodings(blocks.size() > 1)) {
+            if (encoding != WeightEncoding.NONE
+                    && EncodedWeights.size(blocks, encoding) > settings.maxAlignmentBytes()) {
+                continue; // hopeless, and too much memory for a long text
+            }
+            EncodedWeights weights = EncodedWeights.of(blocks, encoding);
             value = settings.encoder()
                     .encode(
                             settings.alignmentsTopic(),
@@ -191,22 +189,19 @@ public final class OutputRecords {
         return value;
     }
 
-    private List<WeightEncoding> encodings() {
-        return switch (settings.encoding()) {
-            case "float32" ->
-                List.of(WeightEncoding.FLOAT32, WeightEncoding.FLOAT16, WeightEncoding.UINT8, WeightEncoding.NONE);
-            case "float16" -> List.of(WeightEncoding.FLOAT16, WeightEncoding.UINT8, WeightEncoding.NONE);
-            default -> List.of(WeightEncoding.UINT8, WeightEncoding.NONE);
-        };
-    }
-
-    private static List<Token> tokens(TokenizedText text) {
-        List<Token> tokens = new ArrayList<>(text.length());
-        for (int i = 0; i < text.length(); i++) {
-            TokenSpan span = text.tokens().get(i);
-            tokens.add(new Token(span.piece(), span.start(), span.end(), text.ended() && i == text.length() - 1));
-        }
-        return tokens;
+    /** Zeros outside the blocks go before accuracy does. */
+    private List<WeightEncoding> encodings(boolean several) {
+        WeightEncoding first = WeightEncoding.valueOf(settings.encoding().toUpperCase(Locale.ROOT));
+        List<WeightEncoding> all = several
+                ? List.of(
+                        WeightEncoding.FLOAT32_BLOCKS,
+                        WeightEncoding.FLOAT16_BLOCKS,
+                        WeightEncoding.UINT8_BLOCKS,
+                        WeightEncoding.NONE)
+                : List.of(WeightEncoding.FLOAT32, WeightEncoding.FLOAT16, WeightEncoding.UINT8, WeightEncoding.NONE);
+        List<WeightEncoding> tried = new ArrayList<>(several ? List.of(first) : List.of());
+        tried.addAll(all.subList(List.of("float32", "float16", "uint8").indexOf(settings.encoding()), all.size()));
+        return tried;
     }
 
     private static List<Link> links(List<WordLinks.Link> links) {

@@ -37,6 +37,15 @@ public final class Words {
         return Math.max(0, Math.min(found >= 0 ? found : -found - 1, ends.length - 1));
     }
 
+    /** Where the space at the end of a text begins; 0 when it is all space. */
+    static int trimmedEnd(String text) {
+        int end = text.length();
+        while (end > 0 && isSpace(text.charAt(end - 1))) {
+            end--;
+        }
+        return end;
+    }
+
     /** Every Unicode space and separating control character: what Python's {@code str.split()} splits at. */
     static boolean isSpace(char c) {
         return Character.isWhitespace(c) || Character.isSpaceChar(c) || c == '\u0085';

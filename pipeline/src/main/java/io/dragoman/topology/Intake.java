@@ -9,12 +9,15 @@ import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.ingest.SourceText;
 import io.dragoman.ingest.SourceTextReader;
-import io.dragoman.tokenize.TokenizedText;
+import io.dragoman.tokenize.Piece;
+import io.dragoman.tokenize.Segmentation;
+import io.dragoman.tokenize.Segmentation.Pieces;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.apache.kafka.common.header.Headers;
 
-/** A record read, tokenized and handed to its model: the way in that the look-ahead and the processor share. */
+/** A record read, cut into pieces, tokenized and handed to its model: the way in that the look-ahead and the processor share. */
 final class Intake {
     private final SourceTextReader reader;
     private final Map<LanguagePair, Route> routes;
@@ -28,7 +31,8 @@ final class Intake {
     sealed interface Taken {
         record Refused(Refusal refusal) implements Taken {}
 
-        record UnderWay(SourceText text, TokenizedText source, Route route, CompletableFuture<Outcome> outcome)
+        /** @param outcomes one for each piece */
+        record UnderWay(SourceText text, Pieces pieces, Route route, List<CompletableFuture<Outcome>> outcomes)
                 implements Taken {}
     }
 
@@ -42,27 +46,27 @@ final class Intake {
         if (route == null) {
             throw new IllegalStateException("the reader let a pair pass that has no model: " + text.languages());
         }
-        TokenizedText source;
+        Segmentation segmentation;
         try {
-            source = route.tokenizers().source().tokenize(text.text());
+            segmentation = route.segmenter().segment(text.text());
         } catch (RuntimeException e) {
             return refused(text, Reason.UNDECODABLE, "the text cannot be tokenized: " + e.getMessage());
         }
-        if (source.length() < 2) {
-            return refused(
-                    text,
-                    Reason.CONTROL_CHARACTERS_ONLY,
-                    "nothing is left of the text once invisible characters are removed");
+        if (segmentation instanceof Segmentation.TooLong tooLong) {
+            return refused(text, Reason.TOO_LONG, tooLong.explanation());
         }
-        int longest = route.manifest().limits().maxSourceTokens();
-        if (source.length() > longest) {
-            return refused(
+        if (segmentation instanceof Segmentation.Pieces pieces) {
+            return new Taken.UnderWay(
                     text,
-                    Reason.TOO_LONG,
-                    "a text should have at most " + longest + " subword tokens for the model "
-                            + route.manifest().name() + ": has " + source.length() + "; split it into sentences");
+                    pieces,
+                    route,
+                    route.service()
+                            .submit(pieces.list().stream().map(Piece::tokens).toList()));
         }
-        return new Taken.UnderWay(text, source, route, route.service().submit(source));
+        return refused(
+                text,
+                Reason.CONTROL_CHARACTERS_ONLY,
+                "nothing is left of the text once invisible characters are removed");
     }
 
     private static Taken refused(SourceText text, Reason reason, String explanation) {

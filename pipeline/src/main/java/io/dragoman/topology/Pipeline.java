@@ -16,6 +16,9 @@ import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
+import io.dragoman.tokenize.LengthPolicy;
+import io.dragoman.tokenize.Segmenter;
+import io.dragoman.tokenize.TokenizerPair;
 import io.dragoman.wire.ConfluentFormat;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -142,8 +145,10 @@ public final class Pipeline implements AutoCloseable {
                 new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
         TranslationModel model = OnnxTranslationModel.open(bundle, placement);
         try {
+            TokenizerPair tokenizers = bundle.openTokenizers();
             return new Route(
-                    bundle.openTokenizers(),
+                    tokenizers,
+                    segmenter(config, tokenizers, bundle.manifest()),
                     new TranslationService(
                             model,
                             options(config, bundle.manifest()),
@@ -154,6 +159,18 @@ public final class Pipeline implements AutoCloseable {
             model.close();
             throw e;
         }
+    }
+
+    private static Segmenter segmenter(DragomanConfig config, TokenizerPair tokenizers, BundleManifest manifest) {
+        return new Segmenter(
+                tokenizers.source(),
+                manifest.languages().source(),
+                new Segmenter.Limits(
+                        LengthPolicy.valueOf(
+                                config.string(DragomanConfig.TEXT_LENGTH_POLICY).toUpperCase(Locale.ROOT)),
+                        manifest.name(),
+                        manifest.limits().maxSourceTokens(),
+                        config.integer(DragomanConfig.TEXT_MAX_TOKENS)));
     }
 
     private static void checkFit(DragomanConfig config, BundleManifest manifest) {

@@ -7,7 +7,11 @@ import io.dragoman.ingest.Refusal;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.publish.OutputRecords;
+import io.dragoman.tokenize.Piece;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -71,26 +75,62 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
             return;
         }
         Intake.Taken.UnderWay underWay = (Intake.Taken.UnderWay) taken;
-        underWay.route().service().hurry(underWay.outcome());
-        Outcome outcome = await(underWay.outcome());
-        if (outcome instanceof Outcome.Failed failed) {
-            reject(
-                    record,
-                    origin,
-                    new Refusal(underWay.text().id(), Reason.MODEL_FAILURE, Stage.INFER, failed.explanation()));
-            return;
-        }
+        List<CompletableFuture<Outcome>> outcomes = underWay.outcomes();
         Route route = underWay.route();
+        route.service().hurry(outcomes);
+        List<Outcome.Translated> results = new ArrayList<>(outcomes.size());
+        Patience patience = new Patience(outcomes);
+        for (int i = 0; i < outcomes.size(); i++) {
+            Outcome outcome;
+            try {
+                outcome = patience.await(outcomes.get(i));
+            } catch (TimeoutException e) {
+                rejectUnfinished(record, origin, underWay, Reason.TOO_LONG, String.valueOf(e.getMessage()));
+                return;
+            }
+            if (outcome instanceof Outcome.Failed failed) {
+                rejectUnfinished(
+                        record, origin, underWay, Reason.MODEL_FAILURE, pieceName(underWay, i) + failed.explanation());
+                return;
+            }
+            results.add((Outcome.Translated) outcome);
+        }
         OutputRecords.Values values = output.values(
                 underWay.text(),
-                underWay.source(),
-                (Outcome.Translated) outcome,
+                underWay.pieces(),
+                results,
                 route.manifest(),
                 route.tokenizers().target(),
                 origin);
+        Optional<String> tooLarge = output.tooLarge(values);
+        if (tooLarge.isPresent()) {
+            reject(record, origin, new Refusal(underWay.text().id(), Reason.TOO_LONG, Stage.PUBLISH, tooLarge.get()));
+            return;
+        }
         here.forward(record.withValue(values.translation()), TranslationTopology.TRANSLATIONS);
         values.alignment()
                 .ifPresent(alignment -> here.forward(record.withValue(alignment), TranslationTopology.ALIGNMENTS));
+    }
+
+    /** Nothing for a text that is one piece. */
+    private static String pieceName(Intake.Taken.UnderWay underWay, int index) {
+        List<Piece> pieces = underWay.pieces().list();
+        Piece piece = pieces.get(index);
+        return pieces.size() == 1
+                ? ""
+                : "piece " + (index + 1) + " of " + pieces.size() + ", characters " + piece.start() + " to "
+                        + piece.end() + ": ";
+    }
+
+    /** Pieces that still wait for the model are not worked for any more. */
+    private void rejectUnfinished(
+            Record<byte[], byte[]> record,
+            Origin origin,
+            Intake.Taken.UnderWay underWay,
+            Reason reason,
+            String explanation) {
+        underWay.outcomes().forEach(outcome -> outcome.cancel(false));
+        reject(record, origin, new Refusal(underWay.text().id(), reason, Stage.INFER, explanation));
     }
 
     private static Origin origin(ProcessorContext<byte[], byte[]> context, Record<byte[], byte[]> record) {
@@ -99,18 +139,35 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         return new Origin(metadata.topic(), metadata.partition(), metadata.offset(), record.timestamp());
     }
 
-    private Outcome await(CompletableFuture<Outcome> outcome) {
-        try {
-            return outcome.get(timeout.toMillis(), TimeUnit.MILLISECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new ModelException("interrupted while waiting for the model", e);
-        } catch (TimeoutException e) {
-            throw new ModelException(
-                    "the model gave no result within " + timeout.toMillis() + " ms (model.timeout.ms)", e);
-        } catch (ExecutionException e) {
-            Throwable cause = e.getCause() == null ? e : e.getCause();
-            throw new ModelException(String.valueOf(cause.getMessage()), cause);
+    /** Waits for all pieces of a text together for as long as for one that is alone. */
+    private final class Patience {
+        private final List<CompletableFuture<Outcome>> outcomes;
+        private final long end = System.nanoTime() + timeout.toNanos();
+
+        Patience(List<CompletableFuture<Outcome>> outcomes) {
+            this.outcomes = outcomes;
+        }
+
+        /** @throws TimeoutException when some pieces are done: the model works, the text has more than it gets through */
+        Outcome await(CompletableFuture<Outcome> outcome) throws TimeoutException {
+            try {
+                return outcome.get(Math.max(0, end - System.nanoTime()), TimeUnit.NANOSECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new ModelException("interrupted while waiting for the model", e);
+            } catch (TimeoutException e) {
+                long done = outcomes.stream().filter(CompletableFuture::isDone).count();
+                if (done > 0) {
+                    throw new TimeoutException("the " + outcomes.size() + " pieces of a text should be translated"
+                            + " within " + timeout.toMillis() + " ms (model.timeout.ms): " + done + " were; lower"
+                            + " text.max.tokens or shorten the text");
+                }
+                throw new ModelException(
+                        "the model gave no result within " + timeout.toMillis() + " ms (model.timeout.ms)", e);
+            } catch (ExecutionException e) {
+                Throwable cause = e.getCause() == null ? e : e.getCause();
+                throw new ModelException(String.valueOf(cause.getMessage()), cause);
+            }
         }
     }
 

@@ -46,6 +46,17 @@ class BatchAssemblerTest {
     }
 
     @Test
+    void shouldTakeAllHurriedSentencesInTheirOrder() {
+        BatchAssembler<Sentence> assembler = waiting(1, 100, 3, 4, 9, 5, 20, 21);
+        assertTrue(assembler.hurry(sentence -> sentence.number() % 2 == 1));
+        List<Integer> taken = new java.util.ArrayList<>();
+        while (assembler.size() > 0) {
+            taken.addAll(numbers(assembler.take()));
+        }
+        assertEquals(List.of(1, 3, 0, 2, 4), taken);
+    }
+
+    @Test
     void shouldNotLetAHurriedSentenceDelayTheLingerOfAnOlderOne() {
         BatchAssembler<Sentence> assembler = waiting(10, 100, 10, 4);
         assembler.add(new Sentence(1, 4), 60);

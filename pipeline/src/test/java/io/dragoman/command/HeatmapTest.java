@@ -8,6 +8,8 @@ import io.dragoman.schema.Link;
 import io.dragoman.schema.Model;
 import io.dragoman.schema.Origin;
 import io.dragoman.schema.Token;
+import io.dragoman.schema.TokenSegment;
+import io.dragoman.schema.TrustedRecords;
 import io.dragoman.schema.WeightEncoding;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,6 +18,10 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class HeatmapTest {
+    static {
+        TrustedRecords.register();
+    }
+
     private static Alignment alignment(
             List<String> source, List<String> target, WeightEncoding encoding, ByteBuffer weights) {
         return Alignment.newBuilder()
@@ -44,6 +50,25 @@ class HeatmapTest {
         return pieces.stream()
                 .map(piece -> new Token(piece, 0, 0, piece.equals("</s>")))
                 .toList();
+    }
+
+    @Test
+    void shouldDrawAPictureForEachPiece() {
+        ByteBuffer dense = ByteBuffer.wrap(new byte[] {-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1});
+        ByteBuffer blocks = ByteBuffer.wrap(new byte[] {-1, 0, 0, -1, -1, 0, 0, -1});
+        for (WeightEncoding encoding : List.of(WeightEncoding.UINT8, WeightEncoding.UINT8_BLOCKS)) {
+            List<String> source = List.of("▁le", "</s>", "▁ne", "</s>");
+            List<String> target = List.of("▁the", "</s>", "▁no", "</s>");
+            Alignment alignment = Alignment.newBuilder(
+                            alignment(source, target, encoding, encoding == WeightEncoding.UINT8 ? dense : blocks))
+                    .setSegments(List.of(new TokenSegment(0, 2, 0, 2), new TokenSegment(2, 4, 2, 4)))
+                    .build();
+            assertEquals(
+                    "       le </s> \n   the ██ ···· \n  </s> ·· ████ \n"
+                            + "       ne </s> \n    no ██ ···· \n  </s> ·· ████ \n",
+                    Heatmap.draw(alignment, 80));
+            assertArrayEquals(new float[] {0, 0, 1, 0}, Weights.of(alignment)[2]);
+        }
     }
 
     @Test

@@ -5,12 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Extent;
 import io.dragoman.schema.Link;
 import io.dragoman.schema.Model;
 import io.dragoman.schema.Origin;
 import io.dragoman.schema.Timings;
 import io.dragoman.schema.Token;
 import io.dragoman.schema.Translation;
+import io.dragoman.schema.TrustedRecords;
 import io.dragoman.schema.WeightEncoding;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -19,6 +21,10 @@ import org.junit.jupiter.api.Test;
 
 /** What a reply waits for, and what {@code --json} makes of it. */
 class ReplyTest {
+    static {
+        TrustedRecords.register();
+    }
+
     private static final Model MODEL = new Model("m", "1", "00");
     private static final Origin ORIGIN = new Origin("t", 0, 0L, 0L);
 
@@ -38,7 +44,8 @@ class ReplyTest {
                 signals,
                 Map.of(),
                 ORIGIN,
-                new Timings(0L, 0L, 1));
+                new Timings(0L, 0L, 1),
+                Extent.WHOLE);
     }
 
     private static Alignment alignment() {

@@ -57,6 +57,8 @@ class DragomanConfigTest {
         expected.put("model.timeout.ms", "45000");
         expected.put("model.failure.limit", "8");
         expected.put("text.max.characters", "10000");
+        expected.put("text.length.policy", "split");
+        expected.put("text.max.tokens", "8192");
         expected.put("alignment.encoding", "float32");
         expected.put("alignment.max.bytes", "900000");
         expected.put("rejection.max.value.bytes", "500000");

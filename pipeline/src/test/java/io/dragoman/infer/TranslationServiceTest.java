@@ -225,6 +225,60 @@ class TranslationServiceTest {
     }
 
     @Test
+    void shouldCountThePiecesOfATextThatFailAsOneFailure() throws Exception {
+        FakeTranslationModel model = FakeTranslationModel.echo().failingOn(text -> text.equals("poison"));
+        try (TranslationService service = service(model, 1, Duration.ZERO, 1, 3)) {
+            TokenizedText poison = Texts.pieces("poison");
+            for (int text = 0; text < 2; text++) {
+                for (CompletableFuture<Outcome> piece : service.submit(List.of(poison, poison, poison))) {
+                    assertInstanceOf(Outcome.Failed.class, get(piece));
+                }
+            }
+            assertEquals(Optional.empty(), service.fault());
+            assertEquals(
+                    "the model fr-en-tiny failed on 3 sentences in a row, the last time with: no answer for poison",
+                    failure(service.submit(poison)).getMessage());
+        }
+    }
+
+    @Test
+    void shouldNotWorkForAResultThatWasCancelled() throws Exception {
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        FakeTranslationModel model = FakeTranslationModel.echo().waiting(begun, go);
+        try (TranslationService service = service(model, 1, Duration.ZERO, 1, 1)) {
+            CompletableFuture<Outcome> running = service.submit(Texts.pieces("en cours"));
+            begun.await();
+            List<CompletableFuture<Outcome>> pieces =
+                    service.submit(List.of(Texts.pieces("un"), Texts.pieces("deux"), Texts.pieces("trois")));
+            pieces.get(0).cancel(false);
+            pieces.get(2).cancel(false);
+            go.countDown();
+            translated(running);
+            translated(pieces.get(1));
+        }
+        assertEquals(List.of(List.of("en cours"), List.of("deux")), model.runs());
+    }
+
+    @Test
+    void shouldTranslateThePiecesThatSomebodyWaitsForFirst() throws Exception {
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        FakeTranslationModel model = FakeTranslationModel.echo().waiting(begun, go);
+        try (TranslationService service = service(model, 1, Duration.ZERO, 1, 1)) {
+            service.submit(Texts.pieces("en cours"));
+            begun.await();
+            CompletableFuture<Outcome> last = service.submit(Texts.pieces("un"));
+            List<CompletableFuture<Outcome>> pieces =
+                    service.submit(List.of(Texts.pieces("deux"), Texts.pieces("trois")));
+            service.hurry(pieces);
+            go.countDown();
+            translated(last);
+        }
+        assertEquals(List.of(List.of("en cours"), List.of("deux"), List.of("trois"), List.of("un")), model.runs());
+    }
+
+    @Test
     void shouldFinishWhatRunsAndGiveUpWhatWaitsWhenClosed() throws Exception {
         CountDownLatch begun = new CountDownLatch(1);
         CountDownLatch go = new CountDownLatch(1);

@@ -8,10 +8,14 @@ import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.TopicNames;
 import io.dragoman.infer.GoldenFile;
 import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Cut;
+import io.dragoman.schema.Extent;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.RejectionReason;
+import io.dragoman.schema.Segment;
 import io.dragoman.schema.SourceText;
 import io.dragoman.schema.Token;
+import io.dragoman.schema.TokenSegment;
 import io.dragoman.schema.Translation;
 import io.dragoman.schema.WeightEncoding;
 import io.dragoman.topology.Pipeline;
@@ -119,7 +123,9 @@ class PipelineIT {
 
     @Test
     void shouldRejectBadInputWithItsReasonAndGoOn() throws Exception {
-        Map<String, String> settings = cluster.settings("poison", Map.of(DragomanConfig.TEXT_MAX_CHARACTERS, "5000"));
+        Map<String, String> settings = cluster.settings(
+                "poison",
+                Map.of(DragomanConfig.TEXT_MAX_CHARACTERS, "5000", DragomanConfig.TEXT_LENGTH_POLICY, "reject"));
         TopicNames topics = TestCluster.topics(settings);
         String in = topics.sentences();
         cluster.send(in, 0, "good-1", "Bonjour tout le monde.");
@@ -230,6 +236,106 @@ class PipelineIT {
                 one.rewind();
             }
         }
+    }
+
+    /** Three sentences that the model takes one by one and not together; hostile texts before and after them. */
+    @Test
+    void shouldTranslateATextThatIsTooLongAsOneRecord() throws Exception {
+        Map<String, String> settings = cluster.settings(
+                "long", Map.of(DragomanConfig.TEXT_MAX_CHARACTERS, "1000000", DragomanConfig.MODEL_BEAM_SIZE, "1"));
+        TopicNames topics = TestCluster.topics(settings);
+        List<String> sentences = List.of(
+                "Nous devons trouver une solution" + ", et nous devons la trouver".repeat(40) + ".",
+                "M. Dupont ne sait pas" + ", il ne sait vraiment pas".repeat(40) + "!",
+                "Merci" + " beaucoup, mon ami".repeat(60) + ".");
+        String text = "  " + sentences.get(0) + " " + sentences.get(1) + "\n\n" + sentences.get(2) + " ";
+        cluster.send(topics.sentences(), 0, "letters", "a".repeat(900_000));
+        cluster.send(topics.sentences(), 0, "long", text);
+        cluster.send(topics.sentences(), 0, "marks", "e\u0301\u0301" + "\u0301".repeat(300_000));
+        cluster.send(topics.sentences(), 0, "short", "Merci beaucoup.");
+        try (Pipeline pipeline = cluster.start(settings)) {
+            Map<String, Translation> translations = translations(topics, 2);
+            Alignment alignment = alignments(topics, 2).get("long");
+            Map<String, RejectionReason> rejected = new TreeMap<>();
+            for (ConsumerRecord<byte[], byte[]> record : cluster.read(topics.rejections(), 2)) {
+                rejected.put(
+                        TestCluster.text(record.key()),
+                        Rejection.getDecoder()
+                                .decode(ByteBuffer.wrap(record.value()))
+                                .getReason());
+            }
+            assertEquals(Map.of("letters", RejectionReason.TOO_LONG, "marks", RejectionReason.TOO_LONG), rejected);
+            assertEquals(Extent.WHOLE, translations.get("short").getExtent());
+            Translation translation = translations.get("long");
+            assertEquals(Extent.SPLIT, translation.getExtent());
+            assertEquals(text, translation.getSourceText());
+            List<Segment> segments = translation.getSegments();
+            assertEquals(
+                    sentences,
+                    segments.stream()
+                            .map(segment -> text.substring(segment.getSourceStart(), segment.getSourceEnd()))
+                            .toList());
+            assertEquals(
+                    List.of(Cut.SENTENCE, Cut.SENTENCE, Cut.TEXT),
+                    segments.stream().map(Segment::getCut).toList());
+            assertEquals(
+                    "\n\n",
+                    translation
+                            .getTranslation()
+                            .substring(
+                                    segments.get(1).getTargetEnd(),
+                                    segments.get(2).getTargetStart()));
+            assertSpans(translation, alignment);
+            assertSourceSpans(text, alignment);
+            assertEquals(
+                    translation.getTokenLogProbs().size(),
+                    alignment.getTargetTokens().size());
+            assertBlocks(alignment);
+        }
+    }
+
+    /** Each token covers the characters it spells, in the text as it was sent. */
+    private static void assertSourceSpans(String text, Alignment alignment) {
+        int ends = 0;
+        for (Token token : alignment.getSourceTokens()) {
+            String piece = token.getText().replace("\u2581", "");
+            ends += token.getEndOfSentence() ? 1 : 0;
+            assertTrue(
+                    token.getEndOfSentence()
+                            || piece.isEmpty()
+                            || text.substring(token.getStart(), token.getEnd()).equals(piece),
+                    () -> piece + " covers " + token.getStart() + " to " + token.getEnd());
+        }
+        assertEquals(3, ends);
+    }
+
+    /** Every row sums to 1 over its own piece, and links stay inside it. */
+    private static void assertBlocks(Alignment alignment) {
+        boolean half = alignment.getEncoding() == WeightEncoding.FLOAT16_BLOCKS;
+        assertTrue(half || alignment.getEncoding() == WeightEncoding.FLOAT32_BLOCKS, "all of it does not fit");
+        ByteBuffer bytes = alignment.getWeights().order(ByteOrder.LITTLE_ENDIAN);
+        for (TokenSegment segment : alignment.getSegments()) {
+            for (int row = segment.getTargetStart(); row < segment.getTargetEnd(); row++) {
+                double sum = 0;
+                for (int column = segment.getSourceStart(); column < segment.getSourceEnd(); column++) {
+                    sum += half ? half(bytes.getShort()) : bytes.getFloat();
+                }
+                int columns = segment.getSourceEnd() - segment.getSourceStart();
+                assertEquals(1, sum, alignment.getEncodingError() * columns + 1e-4);
+            }
+            assertTrue(alignment.getTokenLinks().stream()
+                    .filter(link -> link.getTarget() >= segment.getTargetStart())
+                    .filter(link -> link.getTarget() < segment.getTargetEnd())
+                    .allMatch(link ->
+                            link.getSource() >= segment.getSourceStart() && link.getSource() < segment.getSourceEnd()));
+        }
+        assertEquals(0, bytes.remaining());
+    }
+
+    private static double half(short bits) {
+        double fraction = (bits & 0x3ff) / 1024.0;
+        int exponent = bits >> 10;
+        return exponent == 0 ? fraction * 0x1p-14 : (1 + fraction) * Math.pow(2, exponent - 15);
     }
 
     @Test

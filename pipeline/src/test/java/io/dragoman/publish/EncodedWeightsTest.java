@@ -9,6 +9,7 @@ import io.dragoman.schema.WeightEncoding;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -27,23 +28,50 @@ class EncodedWeightsTest {
     void shouldWriteRowsOneAfterTheOtherInLittleEndian() {
         assertEquals(
                 "0000803f" + "00000000" + "00000000" + "0000003f" + "0000803e" + "0000803e",
-                hex(EncodedWeights.of(MATRIX, WeightEncoding.FLOAT32)));
+                hex(EncodedWeights.of(List.of(MATRIX), WeightEncoding.FLOAT32)));
         assertEquals(
                 "003c" + "0000" + "0000" + "0038" + "0034" + "0034",
-                hex(EncodedWeights.of(MATRIX, WeightEncoding.FLOAT16)));
+                hex(EncodedWeights.of(List.of(MATRIX), WeightEncoding.FLOAT16)));
         // 0.5 * 255 = 127.5 and 0.25 * 255 = 63.75
-        assertEquals("ff" + "00" + "00" + "80" + "40" + "40", hex(EncodedWeights.of(MATRIX, WeightEncoding.UINT8)));
-        assertEquals("", hex(EncodedWeights.of(MATRIX, WeightEncoding.NONE)));
+        assertEquals(
+                "ff" + "00" + "00" + "80" + "40" + "40", hex(EncodedWeights.of(List.of(MATRIX), WeightEncoding.UINT8)));
+        assertEquals("", hex(EncodedWeights.of(List.of(MATRIX), WeightEncoding.NONE)));
+    }
+
+    @Test
+    void shouldWriteBlocksWithZerosBetweenThemOrAlone() {
+        List<AlignmentMatrix> blocks = List.of(
+                new AlignmentMatrix(1, 2, new float[] {1, 0}),
+                new AlignmentMatrix(2, 1, new float[] {1, 1}),
+                new AlignmentMatrix(0, 1, new float[0]));
+        assertEquals("ff000000" + "0000ff00" + "0000ff00", hex(EncodedWeights.of(blocks, WeightEncoding.UINT8)));
+        assertEquals("ff00" + "ff" + "ff", hex(EncodedWeights.of(blocks, WeightEncoding.UINT8_BLOCKS)));
+        assertEquals("003c0000" + "003c" + "003c", hex(EncodedWeights.of(blocks, WeightEncoding.FLOAT16_BLOCKS)));
+        for (WeightEncoding encoding : WeightEncoding.values()) {
+            assertEquals(
+                    EncodedWeights.size(blocks, encoding),
+                    EncodedWeights.of(blocks, encoding).bytes().remaining());
+        }
+    }
+
+    @Test
+    void shouldKnowTheSizeOfWhatNoArrayHolds() {
+        List<AlignmentMatrix> blocks =
+                java.util.Collections.nCopies(2000, new AlignmentMatrix(100, 100, new float[10_000]));
+        assertEquals(160_000_000_000L, EncodedWeights.size(blocks, WeightEncoding.FLOAT32));
+        assertEquals(20_000_000, EncodedWeights.size(blocks, WeightEncoding.UINT8_BLOCKS));
     }
 
     @Test
     void shouldSayWhatReadingBackCosts() {
-        assertEquals(0, EncodedWeights.of(MATRIX, WeightEncoding.FLOAT32).error());
-        assertEquals(0, EncodedWeights.of(MATRIX, WeightEncoding.FLOAT16).error());
+        assertEquals(
+                0, EncodedWeights.of(List.of(MATRIX), WeightEncoding.FLOAT32).error());
+        assertEquals(
+                0, EncodedWeights.of(List.of(MATRIX), WeightEncoding.FLOAT16).error());
         assertEquals(
                 128 / 255f - 0.5f,
-                EncodedWeights.of(MATRIX, WeightEncoding.UINT8).error());
-        assertEquals(0, EncodedWeights.of(MATRIX, WeightEncoding.NONE).error());
+                EncodedWeights.of(List.of(MATRIX), WeightEncoding.UINT8).error());
+        assertEquals(0, EncodedWeights.of(List.of(MATRIX), WeightEncoding.NONE).error());
     }
 
     @ParameterizedTest
@@ -54,7 +82,7 @@ class EncodedWeightsTest {
             int columns = 1 + random.nextInt(20);
             int rows = 1 + random.nextInt(20);
             float[] weights = rows(random, rows, columns);
-            EncodedWeights encoded = EncodedWeights.of(new AlignmentMatrix(rows, columns, weights), encoding);
+            EncodedWeights encoded = EncodedWeights.of(List.of(new AlignmentMatrix(rows, columns, weights)), encoding);
             ByteBuffer bytes = encoded.bytes().duplicate().order(ByteOrder.LITTLE_ENDIAN);
             float worst = 0;
             for (int row = 0; row < rows; row++) {
@@ -83,7 +111,7 @@ class EncodedWeightsTest {
                         (bits < 0x400 ? fraction * Math.pow(2, -14) : (1 + fraction) * Math.pow(2, (bits >> 10) - 15));
             }
             case UINT8 -> (bytes.get() & 0xff) / 255f;
-            case NONE -> 0;
+            default -> 0;
         };
     }
 
@@ -103,8 +131,9 @@ class EncodedWeightsTest {
     @Test
     void shouldWriteAWeightThatIsMoreThanOneByRoundingAsOne() {
         AlignmentMatrix over = new AlignmentMatrix(1, 1, new float[] {1.0000005f});
-        assertEquals("ff", hex(EncodedWeights.of(over, WeightEncoding.UINT8)));
+        assertEquals("ff", hex(EncodedWeights.of(List.of(over), WeightEncoding.UINT8)));
         assertArrayEquals(
-                new byte[] {0, 0x3c}, HexFormat.of().parseHex(hex(EncodedWeights.of(over, WeightEncoding.FLOAT16))));
+                new byte[] {0, 0x3c},
+                HexFormat.of().parseHex(hex(EncodedWeights.of(List.of(over), WeightEncoding.FLOAT16))));
     }
 }

@@ -14,6 +14,8 @@ import io.dragoman.ingest.Origin;
 import io.dragoman.ingest.Refusal;
 import io.dragoman.ingest.SourceText;
 import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Cut;
+import io.dragoman.schema.Extent;
 import io.dragoman.schema.Header;
 import io.dragoman.schema.Link;
 import io.dragoman.schema.Model;
@@ -23,9 +25,11 @@ import io.dragoman.schema.Segment;
 import io.dragoman.schema.Stage;
 import io.dragoman.schema.Timings;
 import io.dragoman.schema.Token;
+import io.dragoman.schema.TokenSegment;
 import io.dragoman.schema.Translation;
 import io.dragoman.schema.TrustedRecords;
 import io.dragoman.schema.WeightEncoding;
+import io.dragoman.tokenize.Segmentation.Pieces;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
 import io.dragoman.tokenize.TokenizedText;
@@ -83,7 +87,7 @@ class OutputRecordsTest {
     }
 
     private static OutputRecords.Values values(OutputRecords records, Hypothesis... hypotheses) {
-        return records.values(TEXT, source, outcome(hypotheses), MANIFEST, tokenizer, ORIGIN);
+        return records.values(TEXT, Pieces.whole(source), List.of(outcome(hypotheses)), MANIFEST, tokenizer, ORIGIN);
     }
 
     private static Translation translation(OutputRecords.Values values) throws IOException {
@@ -113,12 +117,13 @@ class OutputRecordsTest {
                         -0.5,
                         List.of(-0.5f, -0.25f, -0.75f),
                         List.of(),
-                        List.of(new Segment(0, 9, 0, 7)),
+                        List.of(new Segment(0, 9, 0, 7, Cut.TEXT)),
                         false,
                         Map.of("length_ratio", 1.0, "attention_entropy", 0.0),
                         Map.of("page", "7"),
                         WRITTEN_ORIGIN,
-                        new Timings(1234L, 20_000L, 64)),
+                        new Timings(1234L, 20_000L, 64),
+                        Extent.WHOLE),
                 translation);
     }
 
@@ -149,7 +154,8 @@ class OutputRecordsTest {
                         3,
                         List.of(0, 2),
                         1,
-                        WRITTEN_ORIGIN),
+                        WRITTEN_ORIGIN,
+                        List.of(new TokenSegment(0, 3, 0, 3))),
                 alignment);
     }
 
@@ -289,6 +295,20 @@ class OutputRecordsTest {
     @EnumSource(Refusal.Stage.class)
     void shouldHaveACodeForEveryStage(Refusal.Stage stage) {
         assertEquals(stage.name(), Stage.valueOf(stage.name()).name());
+    }
+
+    @Test
+    void shouldFindRecordsTooLargeForTheirTopics() {
+        OutputRecords records = records("float32", 900_000, 1);
+        byte[] small = new byte[900_000];
+        byte[] large = new byte[900_001];
+        assertEquals(Optional.empty(), records.tooLarge(new OutputRecords.Values(small, Optional.of(small))));
+        String why = "the records of a text should have at most 900000 bytes each: one would have 900001";
+        assertEquals(Optional.of(why), records.tooLarge(new OutputRecords.Values(large, Optional.empty())));
+        assertEquals(Optional.of(why), records.tooLarge(new OutputRecords.Values(small, Optional.of(large))));
+        assertEquals(
+                Optional.empty(),
+                records("float32", 2_000_000, 1).tooLarge(new OutputRecords.Values(large, Optional.empty())));
     }
 
     @Test

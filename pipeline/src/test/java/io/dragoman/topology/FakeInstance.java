@@ -11,6 +11,8 @@ import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
+import io.dragoman.tokenize.LengthPolicy;
+import io.dragoman.tokenize.Segmenter;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
 import io.dragoman.tokenize.TokenizerPair;
@@ -35,6 +37,7 @@ import org.apache.kafka.streams.Topology;
 final class FakeInstance implements AutoCloseable {
     static final TopicNames TOPICS = new TopicNames("dragoman");
     static final int MAX_SOURCE_TOKENS = 20;
+    static final int MAX_TEXT_TOKENS = 60;
     /** Longer than any test: a batch leaves when it is full. */
     static final Duration LONG = Duration.ofMinutes(5);
 
@@ -59,10 +62,18 @@ final class FakeInstance implements AutoCloseable {
             LanguagePair pair = new LanguagePair(
                     model.manifest().languages().source(),
                     model.manifest().languages().target());
-            routes.put(pair, new Route(TokenizerPair.shared(tokenizer), service));
+            Segmenter segmenter = new Segmenter(
+                    tokenizer,
+                    pair.source(),
+                    new Segmenter.Limits(settings.policy, model.manifest().name(), MAX_SOURCE_TOKENS, MAX_TEXT_TOKENS));
+            routes.put(pair, new Route(TokenizerPair.shared(tokenizer), segmenter, service));
         }
         SourceTextReader reader = new SourceTextReader(
-                settings.format, AvroSourceDecoder.SINGLE_OBJECT, new LanguagePair("fr", "en"), routes.keySet(), 100);
+                settings.format,
+                AvroSourceDecoder.SINGLE_OBJECT,
+                new LanguagePair("fr", "en"),
+                routes.keySet(),
+                settings.characters);
         lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes));
         OutputRecords output = new OutputRecords(new OutputRecords.Settings(
                 RecordEncoder.singleObject(),
@@ -82,6 +93,8 @@ final class FakeInstance implements AutoCloseable {
         private int rows = 64;
         private Duration linger = Duration.ZERO;
         private int failureLimit = 100;
+        private LengthPolicy policy = LengthPolicy.REJECT;
+        private int characters = 100;
         private Duration timeout = Duration.ofSeconds(30);
         private SourceTextReader.Format format = SourceTextReader.Format.TEXT;
         private SubwordTokenizer tokenizer = TinyTokenizer.open();
@@ -97,6 +110,12 @@ final class FakeInstance implements AutoCloseable {
             return this;
         }
 
+        /** Each sentence is a batch. */
+        Settings singly() {
+            this.rows = 1;
+            return this;
+        }
+
         Settings failureLimit(int sentences) {
             this.failureLimit = sentences;
             return this;
@@ -104,6 +123,13 @@ final class FakeInstance implements AutoCloseable {
 
         Settings timeout(Duration timeout) {
             this.timeout = timeout;
+            return this;
+        }
+
+        /** The same for texts of up to {@code characters}. */
+        Settings longTexts(LengthPolicy policy, int characters) {
+            this.policy = policy;
+            this.characters = characters;
             return this;
         }
 

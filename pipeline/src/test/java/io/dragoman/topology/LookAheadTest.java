@@ -58,7 +58,8 @@ class LookAheadTest {
 
     private static Outcome.Translated translated(Intake.Taken taken) throws Exception {
         Intake.Taken.UnderWay underWay = assertInstanceOf(Intake.Taken.UnderWay.class, taken);
-        return assertInstanceOf(Outcome.Translated.class, underWay.outcome().get(30, TimeUnit.SECONDS));
+        return assertInstanceOf(
+                Outcome.Translated.class, underWay.outcomes().get(0).get(30, TimeUnit.SECONDS));
     }
 
     @Test

@@ -14,12 +14,16 @@ import io.dragoman.infer.FakeTranslationModel;
 import io.dragoman.infer.Hypothesis;
 import io.dragoman.infer.ModelException;
 import io.dragoman.schema.Alignment;
+import io.dragoman.schema.Cut;
+import io.dragoman.schema.Extent;
 import io.dragoman.schema.Rejection;
 import io.dragoman.schema.RejectionReason;
+import io.dragoman.schema.Segment;
 import io.dragoman.schema.SourceText;
 import io.dragoman.schema.Stage;
 import io.dragoman.schema.Translation;
 import io.dragoman.schema.TrustedRecords;
+import io.dragoman.tokenize.LengthPolicy;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
 import java.io.IOException;
@@ -239,7 +243,8 @@ class TranslationTopologyTest {
         send("chat ".repeat(20).strip());
         assertEquals(1, translated().size());
         assertEquals(
-                "a text should have at most 20 subword tokens for the model fr-en-tiny: has 21; split it into sentences",
+                "a text should have at most 20 subword tokens for the model fr-en-tiny: has 21; split it into"
+                        + " sentences, or set text.length.policy to split",
                 rejection().getExplanation());
     }
 
@@ -370,6 +375,90 @@ class TranslationTopologyTest {
         assertEquals("dragoman.sentences-0-2", rejection.getId());
         assertEquals("no answer for poison", rejection.getExplanation());
         assertNothingForwarded();
+    }
+
+    private static final String LONG_TEXT = "Le chat noir le chat. Le noir chat le chat!\nchat le noir le chat noir.";
+
+    @Test
+    void shouldTranslateATextThatIsTooLongSentenceBySentenceAndPublishItAsOne() throws IOException {
+        start(FakeInstance.of(FakeInstance.dictionary()).longTexts(LengthPolicy.SPLIT, 1000));
+        send(LONG_TEXT);
+        Translation translation = Translation.getDecoder().decode(translations.readValue());
+        Alignment alignment = Alignment.getDecoder().decode(alignments.readValue());
+        assertNothingForwarded();
+        assertEquals(Extent.SPLIT, translation.getExtent());
+        assertEquals(LONG_TEXT, translation.getSourceText());
+        assertEquals(
+                "Le cat black the chat. Le black cat the chat!\ncat the black the cat noir.",
+                translation.getTranslation());
+        assertEquals(3, translation.getSegments().size());
+        assertEquals(-0.5, translation.getScore());
+        assertEquals(
+                "0-0 1-1 2-2 3-3 4-4 5-5 6-6 7-7 8-8 9-9 10-10 11-11 12-12 13-13 14-14 15-15",
+                links(alignment).replaceAll("[\\[\\],]", ""));
+    }
+
+    @Test
+    void shouldTranslateTheBeginningWhenToldTo() throws IOException {
+        start(FakeInstance.of(FakeInstance.dictionary()).longTexts(LengthPolicy.TRUNCATE, 1000));
+        send(LONG_TEXT);
+        Translation translation = Translation.getDecoder().decode(translations.readValue());
+        assertEquals(Extent.TRUNCATED, translation.getExtent());
+        assertEquals("Le cat black the chat. Le black cat the chat!", translation.getTranslation());
+        assertEquals(List.of(new Segment(0, 43, 0, 45, Cut.SENTENCE)), translation.getSegments());
+        alignments.readValue();
+        assertNothingForwarded();
+    }
+
+    @Test
+    void shouldRejectATextWithAPieceThatFailsAndNameThePiece() throws IOException {
+        start(FakeInstance.of(FakeInstance.dictionary().failingOn(text -> text.equals("Le noir chat le chat!")))
+                .longTexts(LengthPolicy.SPLIT, 1000));
+        send(LONG_TEXT);
+        send("chat");
+        Rejection rejection = rejection();
+        assertEquals(RejectionReason.MODEL_FAILURE, rejection.getReason());
+        assertEquals("piece 2 of 3, characters 22 to 43: no answer for poison", rejection.getExplanation());
+        assertEquals(List.of("cat"), translated());
+        alignments.readValue();
+        assertNothingForwarded();
+    }
+
+    @Test
+    void shouldRejectATextOfMoreTokensThanOneMayHave() throws IOException {
+        start(FakeInstance.of(FakeInstance.dictionary()).longTexts(LengthPolicy.SPLIT, 1000));
+        send("le chat. ".repeat(60));
+        Rejection rejection = rejection();
+        assertEquals(RejectionReason.TOO_LONG, rejection.getReason());
+        assertEquals(Stage.TOKENIZE, rejection.getStage());
+        assertNothingForwarded();
+    }
+
+    @Test
+    void shouldRejectATextThatTheModelDoesNotGetThroughInTimeAndGoOn() throws IOException {
+        CountDownLatch never = new CountDownLatch(1);
+        FakeTranslationModel slow = FakeTranslationModel.answering(source -> {
+            if (source.text().startsWith("chat le")) {
+                try {
+                    never.await();
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+            }
+            return List.of(FakeTranslationModel.hypothesis(source, source.ids()));
+        });
+        start(FakeInstance.of(slow).singly().longTexts(LengthPolicy.SPLIT, 1000).timeout(Duration.ofMillis(500)));
+        send(LONG_TEXT);
+        never.countDown();
+        Rejection rejection = rejection();
+        assertEquals(RejectionReason.TOO_LONG, rejection.getReason());
+        assertEquals(Stage.INFER, rejection.getStage());
+        assertEquals(
+                "the 3 pieces of a text should be translated within 500 ms (model.timeout.ms): 2 were; lower"
+                        + " text.max.tokens or shorten the text",
+                rejection.getExplanation());
+        send("le");
+        assertEquals(List.of("le"), translated());
     }
 
     @Test

@@ -16,6 +16,8 @@ import org.apache.avro.util.ClassSecurityValidator;
 public final class TrustedRecords {
     private static final Set<Class<?>> OWN = Set.of(
             Alignment.class,
+            Cut.class,
+            Extent.class,
             Header.class,
             Hypothesis.class,
             Link.class,
@@ -28,6 +30,7 @@ public final class TrustedRecords {
             Stage.class,
             Timings.class,
             Token.class,
+            TokenSegment.class,
             Translation.class,
             WeightEncoding.class);
 

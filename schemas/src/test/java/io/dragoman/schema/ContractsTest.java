@@ -3,8 +3,10 @@ package io.dragoman.schema;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,7 +22,13 @@ import org.apache.avro.SchemaCompatibility;
 import org.apache.avro.SchemaCompatibility.SchemaCompatibilityType;
 import org.apache.avro.SchemaCompatibility.SchemaPairCompatibility;
 import org.apache.avro.SchemaNormalization;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.generic.GenericRecord;
+import org.apache.avro.io.BinaryEncoder;
+import org.apache.avro.io.DecoderFactory;
+import org.apache.avro.io.EncoderFactory;
 import org.apache.avro.specific.SpecificData;
+import org.apache.avro.specific.SpecificDatumWriter;
 import org.junit.jupiter.api.Test;
 
 /** The contracts as a whole: each new schema reads the records of every release before it (BACKWARD_TRANSITIVE). */
@@ -60,6 +68,32 @@ class ContractsTest {
             }
         }
         assertTrue(pairs >= 4, "release 1 has four contracts");
+    }
+
+    @Test
+    void shouldLetReadersOfTheFirstReleaseSeeBlocksAsNoWeights() throws IOException {
+        Alignment alignment = Alignment.newBuilder()
+                .setId("id")
+                .setSourceLanguage("fr")
+                .setTargetLanguage("en")
+                .setModel(new Model("m", "1", "00"))
+                .setSourceTokens(List.of())
+                .setTargetTokens(List.of())
+                .setEncoding(WeightEncoding.FLOAT32_BLOCKS)
+                .setEncodingError(0)
+                .setWeights(ByteBuffer.allocate(0))
+                .setTokenLinks(List.of())
+                .setWordLinks(List.of())
+                .setOrigin(new Origin("t", 0, 0L, 0L))
+                .build();
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        BinaryEncoder encoder = EncoderFactory.get().binaryEncoder(bytes, null);
+        new SpecificDatumWriter<>(Alignment.class).write(alignment, encoder);
+        encoder.flush();
+        Schema first = parseAlone(RELEASED.resolve("1").resolve("Alignment.avsc"));
+        GenericRecord read = new GenericDatumReader<GenericRecord>(Alignment.getClassSchema(), first)
+                .read(null, DecoderFactory.get().binaryDecoder(bytes.toByteArray(), null));
+        assertEquals("NONE", read.get("encoding").toString());
     }
 
     @Test

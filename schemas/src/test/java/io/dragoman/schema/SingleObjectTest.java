@@ -53,12 +53,13 @@ class SingleObjectTest {
                 -0.25,
                 List.of(-0.5f, -0.25f, 0f),
                 List.of(new Hypothesis("A cat", -1.5)),
-                List.of(new Segment(0, 7, 0, 7)),
+                List.of(new Segment(0, 7, 0, 7, Cut.CLAUSE)),
                 true,
                 Map.of("length_ratio", 1.5),
                 Map.of("page", "7"),
                 ORIGIN,
-                new Timings(12L, 3456L, 64));
+                new Timings(12L, 3456L, 64),
+                Extent.TRUNCATED);
         assertEquals(
                 translation,
                 Translation.getDecoder().decode(bytes(Translation.getEncoder().encode(translation))));
@@ -81,7 +82,8 @@ class SingleObjectTest {
                 2,
                 List.of(1, 3),
                 1,
-                ORIGIN);
+                ORIGIN,
+                List.of(new TokenSegment(0, 2, 0, 2)));
         assertEquals(
                 alignment,
                 Alignment.getDecoder().decode(bytes(Alignment.getEncoder().encode(alignment))));
