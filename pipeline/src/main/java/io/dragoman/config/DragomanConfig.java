@@ -58,6 +58,7 @@ public final class DragomanConfig {
     public static final String REJECTION_MAX_VALUE_BYTES = "rejection.max.value.bytes";
     public static final String PROCESSING_GUARANTEE = "processing.guarantee";
     public static final String COMMIT_INTERVAL_MS = "commit.interval.ms";
+    public static final String DRAIN_TIMEOUT_MS = "drain.timeout.ms";
     public static final String STREAM_THREADS = "stream.threads";
     public static final String READ_AHEAD_ROWS = "read.ahead.rows";
 
@@ -290,7 +291,15 @@ public final class DragomanConfig {
                     LOW,
                     "Sentences that a stream thread reads at a time, before they are translated: what batches are picked"
                             + " from. More means fuller batches with less padding, more memory, and at most this many sentences"
-                            + " translated again after a crash, for each partition.");
+                            + " translated again after a crash, for each partition.")
+            .define(
+                    DRAIN_TIMEOUT_MS,
+                    Type.INT,
+                    20_000,
+                    atLeast(1),
+                    LOW,
+                    "How long an instance that is told to end finishes the sentences it has read. After that it commits what"
+                            + " is published and leaves the rest to others. At least 10 s less than what ends it by force.");
 
     private final AbstractConfig values;
     private final Map<String, String> kafka;

@@ -101,7 +101,8 @@ class DragomanTest {
                 "bundle verify --help",
                 "bundle import --help",
                 "config --help",
-                "bench --help"
+                "bench --help",
+                "chaos --help"
             })
     void shouldHelpWithEveryCommand(String arguments) {
         assertEquals(0, Dragoman.execute(arguments.split(" ")));

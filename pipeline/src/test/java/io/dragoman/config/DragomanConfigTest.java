@@ -64,6 +64,7 @@ class DragomanConfigTest {
         expected.put("commit.interval.ms", "100");
         expected.put("stream.threads", "2");
         expected.put("read.ahead.rows", "1000");
+        expected.put("drain.timeout.ms", "20000");
         Map<String, String> found = new LinkedHashMap<>();
         DragomanConfig.DEFINITION
                 .configKeys()
