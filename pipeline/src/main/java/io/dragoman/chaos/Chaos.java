@@ -135,7 +135,7 @@ public final class Chaos implements AutoCloseable {
             for (int i = 0; i < instances; i++) {
                 stage.add();
             }
-            stage.settle();
+            stage.begin();
             return stage;
         } catch (IOException | InterruptedException | ChaosException | RuntimeException e) {
             stage.close();

@@ -35,7 +35,7 @@ final class Stage implements AutoCloseable {
     private final Traffic traffic;
 
     /**
-     * Makes the topics and starts sending.
+     * Makes the topics; {@link #begin} starts sending.
      *
      * @param name of the topics and of the group
      * @param settings of the instances: cluster, partitions, model
@@ -110,11 +110,22 @@ final class Stage implements AutoCloseable {
         return family.start(name, List.of("run", "--config", file.toString()));
     }
 
-    /** Returns once all instances have partitions and no sentence waits for long. */
-    void settle() throws IOException, InterruptedException, ChaosException {
+    /** Starts sending once all instances have joined, and returns when they keep up. */
+    void begin() throws IOException, InterruptedException, ChaosException {
+        awaitJoined();
+        traffic.start();
+        settle();
+    }
+
+    private void awaitJoined() throws IOException, InterruptedException, ChaosException {
         for (Child instance : instances) {
             instance.awaitLog(", reading ");
         }
+    }
+
+    /** Returns once all instances have joined and no sentence waits for long. */
+    private void settle() throws IOException, InterruptedException, ChaosException {
+        awaitJoined();
         long start = System.nanoTime();
         while (behind(start) || System.nanoTime() - start < MOMENT.toNanos()) {
             TimeUnit.MILLISECONDS.sleep(50);

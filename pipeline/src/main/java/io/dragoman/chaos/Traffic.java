@@ -48,7 +48,7 @@ final class Traffic implements AutoCloseable {
     private volatile boolean sending = true;
     private volatile boolean reading = true;
 
-    /** Starts at once; {@code rate} sentences a second. */
+    /** @param rate sentences a second */
     Traffic(String bootstrapServers, TopicNames topics, int partitions, double rate) {
         this.topics = topics;
         this.partitions = partitions;
@@ -76,6 +76,9 @@ final class Traffic implements AutoCloseable {
                 new org.apache.kafka.common.serialization.ByteArrayDeserializer());
         sender.setDaemon(true);
         reader.setDaemon(true);
+    }
+
+    void start() {
         sender.start();
         reader.start();
     }

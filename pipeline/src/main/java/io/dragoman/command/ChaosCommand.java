@@ -8,7 +8,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -114,20 +113,20 @@ final class ChaosCommand implements Callable<Integer> {
                 Duration.ofSeconds(pauseSeconds),
                 Duration.ofSeconds(goneSeconds),
                 instance);
-        List<Result> results = new ArrayList<>();
+        boolean faultless = true;
         try (Chaos chaos = Chaos.start(launcher, folder, all, ChaosCommand::tell)) {
+            System.out.println(Result.HEADER);
             for (Scenario scenario : scenarios) {
-                results.add(chaos.play(scenario));
+                Result result = chaos.play(scenario);
+                System.out.println(result.row());
+                System.out.flush();
+                if (result.again() != 0) {
+                    tell(scenario + ": " + result.again() + " sentences were translated again");
+                }
+                faultless &= result.faultless();
             }
         }
-        System.out.println(Result.HEADER);
-        results.forEach(result -> System.out.println(result.row()));
-        for (Result result : results) {
-            if (result.again() != 0) {
-                System.out.println(result.scenario() + ": " + result.again() + " sentences were translated again");
-            }
-        }
-        return results.stream().allMatch(Result::faultless) ? 0 : 1;
+        return faultless ? 0 : 1;
     }
 
     private void checkOptions() throws CommandException, IOException {

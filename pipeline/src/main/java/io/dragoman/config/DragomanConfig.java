@@ -50,6 +50,7 @@ public final class DragomanConfig {
     public static final String MODEL_THREADS = "model.threads";
     public static final String MODEL_BEAM_SIZE = "model.beam.size";
     public static final String MODEL_N_BEST = "model.n.best";
+    public static final String MODEL_RUN_TIMEOUT_MS = "model.run.timeout.ms";
     public static final String MODEL_TIMEOUT_MS = "model.timeout.ms";
     public static final String MODEL_FAILURE_LIMIT = "model.failure.limit";
     public static final String TEXT_MAX_CHARACTERS = "text.max.characters";
@@ -215,6 +216,14 @@ public final class DragomanConfig {
                     between(1, 64),
                     LOW,
                     "Translations published for each sentence, at most the beam size.")
+            .define(
+                    MODEL_RUN_TIMEOUT_MS,
+                    Type.INT,
+                    15_000,
+                    atLeast(1),
+                    LOW,
+                    "How long one run of the model may take. A longer one is cut off and its sentences go alone; one that is"
+                            + " cut off alone is rejected. Below half of model.timeout.ms, so that the two runs fit in.")
             .define(
                     MODEL_TIMEOUT_MS,
                     Type.INT,

@@ -147,7 +147,8 @@ public final class Pipeline implements AutoCloseable {
         Integer gpu = config.gpu();
         OnnxTranslationModel.Placement placement =
                 new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
-        TranslationModel model = OnnxTranslationModel.open(bundle, placement);
+        TranslationModel model =
+                OnnxTranslationModel.open(bundle, placement, config.millis(DragomanConfig.MODEL_RUN_TIMEOUT_MS));
         try {
             return new Route(
                     bundle.openTokenizers(),
