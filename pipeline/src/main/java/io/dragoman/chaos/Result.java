@@ -44,7 +44,7 @@ public record Result(Scenario scenario, int faults, Ledger.Verdict verdict, List
         if (sorted.isEmpty()) {
             return "-";
         }
-        return seconds(sorted.get(sorted.size() / 2)) + " / " + seconds(sorted.get(sorted.size() - 1));
+        return seconds(sorted.get((sorted.size() - 1) / 2)) + " / " + seconds(sorted.get(sorted.size() - 1));
     }
 
     static String seconds(Duration duration) {

@@ -26,11 +26,14 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * A graph as a block of DJL's, with what DJL's own block for ONNX Runtime lacks: a limit on how long a run may take.
- * ONNX Runtime looks between any two operators whether a run was told to end, in the loop's body too.
+ * ONNX Runtime looks between any two operators whether a run was told to end, in the loop's body too. The time is counted in
+ * ticks of a clock that does not make up for missed ones: a machine that stood still for a while fails no run.
  *
  * <p>Threading: any number of runs at once. Ownership: closes the session.
  */
 final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
+    private static final int TICKS = 8;
+
     private final OrtSession session;
     private final Duration limit;
     private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
@@ -47,6 +50,7 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
     /** Options must not be closed under a clock that is just about to use them. */
     private static final class Leash implements AutoCloseable {
         private final OrtSession.RunOptions options = new OrtSession.RunOptions();
+        private int left = TICKS;
         private boolean pulled;
         private boolean closed;
 
@@ -54,8 +58,8 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
             options.setLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
         }
 
-        synchronized void pull() {
-            if (!closed) {
+        synchronized void tick() {
+            if (!closed && --left == 0) {
                 pulled = true;
                 try {
                     options.setTerminate(true);
@@ -84,7 +88,8 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
             tensors.put(input.getName(), ((OrtNDArray) input).getTensor());
         }
         try (Leash leash = new Leash()) {
-            ScheduledFuture<?> alarm = clock.schedule(leash::pull, limit.toNanos(), TimeUnit.NANOSECONDS);
+            long tick = Math.max(1, limit.toNanos() / TICKS);
+            ScheduledFuture<?> alarm = clock.scheduleWithFixedDelay(leash::tick, tick, tick, TimeUnit.NANOSECONDS);
             try (OrtSession.Result results = session.run(tensors, leash.options)) {
                 return copy(results, inputs.head().getManager());
             } catch (OrtException e) {

@@ -196,6 +196,14 @@ class DragomanTest {
     }
 
     @Test
+    void shouldNotTakeABrokerAwayWhereThereAreNoReplicas() {
+        assertEquals(1, Dragoman.execute("chaos", "--brokers", "1", "--scenario", "kill-broker"));
+        assertEquals(
+                "dragoman: scenarios that take a broker away need --brokers 3: name others with --scenario",
+                complaint());
+    }
+
+    @Test
     void shouldAskForACluster() {
         assertEquals(1, Dragoman.execute("topics", "create"));
         assertEquals("dragoman: which cluster? give --bootstrap-server HOST:PORT or --config FILE", complaint());
