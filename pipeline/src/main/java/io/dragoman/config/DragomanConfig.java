@@ -222,7 +222,7 @@ public final class DragomanConfig {
                     15_000,
                     atLeast(1),
                     LOW,
-                    "How long one run of the model may take. A longer one is cut off and its sentences go alone; one that is"
+                    "Processor time that one run of the model may take. A longer one is cut off and its sentences go alone; one that is"
                             + " cut off alone is rejected. Below half of model.timeout.ms, so that the two runs fit in.")
             .define(
                     MODEL_TIMEOUT_MS,

@@ -16,26 +16,36 @@ import ai.onnxruntime.OnnxValue;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A graph as a block of DJL's, with what DJL's own block for ONNX Runtime lacks: a limit on how long a run may take.
- * ONNX Runtime looks between any two operators whether a run was told to end, in the loop's body too. The time is counted in
- * ticks of a clock that does not make up for missed ones: a machine that stood still for a while fails no run.
+ * A graph as a block of DJL's, with what DJL's own block for ONNX Runtime lacks: runs can be cut off, when they take too
+ * long and when the session is closed under them. ONNX Runtime looks between any two operators whether a run was told to
+ * end, in the loop's body too.
+ *
+ * <p>A run's time is its thread's processor time: a machine that is busy with other things or stood still fails no run, and a
+ * graph whose loop does not end is found all the same.
  *
  * <p>Threading: any number of runs at once. Ownership: closes the session.
  */
 final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
-    private static final int TICKS = 8;
+    private static final int LOOKS = 8;
+    private static final Duration LAST_RUNS = Duration.ofSeconds(5);
 
     private final OrtSession session;
     private final Duration limit;
+    private final Set<Leash> running = new HashSet<>(); // guarded by this, as is the next
+    private boolean closed;
     private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
         Thread thread = new Thread(task, "dragoman-model-clock");
         thread.setDaemon(true);
@@ -47,10 +57,12 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
         this.limit = limit;
     }
 
-    /** Options must not be closed under a clock that is just about to use them. */
+    /** Belongs to the thread that makes it. Options must not be closed under a clock that is just about to use them. */
     private static final class Leash implements AutoCloseable {
         private final OrtSession.RunOptions options = new OrtSession.RunOptions();
-        private int left = TICKS;
+        private final ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+        private final long owner = Thread.currentThread().getId();
+        private final long start = threads.getThreadCpuTime(owner);
         private boolean pulled;
         private boolean closed;
 
@@ -58,8 +70,14 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
             options.setLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
         }
 
-        synchronized void tick() {
-            if (!closed && --left == 0) {
+        void look(Duration limit) {
+            if (threads.getThreadCpuTime(owner) - start >= limit.toNanos()) {
+                pull();
+            }
+        }
+
+        synchronized void pull() {
+            if (!closed) {
                 pulled = true;
                 try {
                     options.setTerminate(true);
@@ -87,19 +105,34 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
         for (NDArray input : inputs) {
             tensors.put(input.getName(), ((OrtNDArray) input).getTensor());
         }
+        long pause = Math.max(1, limit.toNanos() / LOOKS);
         try (Leash leash = new Leash()) {
-            long tick = Math.max(1, limit.toNanos() / TICKS);
-            ScheduledFuture<?> alarm = clock.scheduleWithFixedDelay(leash::tick, tick, tick, TimeUnit.NANOSECONDS);
+            begin(leash);
+            ScheduledFuture<?> looks =
+                    clock.scheduleWithFixedDelay(() -> leash.look(limit), pause, pause, TimeUnit.NANOSECONDS);
             try (OrtSession.Result results = session.run(tensors, leash.options)) {
                 return copy(results, inputs.head().getManager());
             } catch (OrtException e) {
                 throw leash.pulled() ? ModelException.cutOff(limit) : new EngineException(e);
             } finally {
-                alarm.cancel(false);
+                looks.cancel(false);
+                end(leash);
             }
         } catch (OrtException e) {
             throw new EngineException(e);
         }
+    }
+
+    private synchronized void begin(Leash leash) {
+        if (closed) {
+            throw new ModelException("the model is closed");
+        }
+        running.add(leash);
+    }
+
+    private synchronized void end(Leash leash) {
+        running.remove(leash);
+        notifyAll();
     }
 
     private static NDList copy(OrtSession.Result results, NDManager manager) {
@@ -142,9 +175,29 @@ final class LimitedBlock extends AbstractSymbolBlock implements AutoCloseable {
         return new ParameterList();
     }
 
+    /** Cuts off what runs. A run that cannot be cut off keeps its session: freeing it would end the JVM. */
     @Override
-    public void close() throws OrtException {
-        clock.shutdownNow();
-        session.close();
+    public synchronized void close() throws OrtException {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        running.forEach(Leash::pull);
+        long end = System.nanoTime() + LAST_RUNS.toNanos();
+        try {
+            for (long left = LAST_RUNS.toMillis(); !running.isEmpty() && left > 0; left = millisTo(end)) {
+                wait(left);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        if (running.isEmpty()) {
+            clock.shutdownNow();
+            session.close();
+        }
+    }
+
+    private static long millisTo(long end) {
+        return TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
     }
 }

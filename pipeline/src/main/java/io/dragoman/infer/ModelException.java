@@ -19,7 +19,7 @@ public final class ModelException extends RuntimeException {
     }
 
     private ModelException(Duration limit) {
-        super("the run was cut off after " + limit.toMillis() + " ms");
+        super("the run was cut off after " + limit.toMillis() + " ms of processor time");
         this.cutOff = true;
     }
 

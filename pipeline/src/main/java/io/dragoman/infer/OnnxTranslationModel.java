@@ -223,6 +223,12 @@ public final class OnnxTranslationModel implements TranslationModel {
 
     @Override
     public void close() {
+        // before its inputs' memory, which belongs to the predictors
+        try {
+            ((LimitedBlock) model.getBlock()).close();
+        } catch (OrtException e) {
+            throw new ModelException("ONNX Runtime: " + e.getMessage(), e);
+        }
         for (Predictor<Request, DecodedSteps> predictor : idle) {
             predictor.close();
         }

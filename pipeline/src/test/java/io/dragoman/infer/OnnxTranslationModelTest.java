@@ -109,7 +109,7 @@ class OnnxTranslationModelTest {
             DecodingOptions tooFar = new DecodingOptions(6, 2000, 0.5);
             ModelException cut = assertThrows(
                     ModelException.class, () -> model.decode(endless, Collections.nCopies(20_000, FREE), tooFar));
-            assertEquals("the run was cut off after 200 ms", cut.getMessage());
+            assertEquals("the run was cut off after 200 ms of processor time", cut.getMessage());
             assertTrue(cut.isCutOff());
             assertEquals(
                     12,

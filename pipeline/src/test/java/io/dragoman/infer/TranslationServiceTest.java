@@ -229,7 +229,8 @@ class TranslationServiceTest {
                     .map(text -> service.submit(Texts.pieces(text)))
                     .toList();
             translated(results.get(0));
-            assertEquals(new Outcome.Failed("the run was cut off after 15000 ms"), get(results.get(1)));
+            assertEquals(
+                    new Outcome.Failed("the run was cut off after 15000 ms of processor time"), get(results.get(1)));
             translated(results.get(2));
             translated(results.get(3));
         }
