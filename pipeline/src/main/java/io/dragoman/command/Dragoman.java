@@ -1,5 +1,6 @@
 package io.dragoman.command;
 
+import io.dragoman.chaos.ChaosException;
 import io.dragoman.infer.BundleException;
 import io.dragoman.topology.Topics;
 import io.dragoman.wire.RegistryException;
@@ -33,7 +34,8 @@ import picocli.CommandLine.ScopeType;
             TopicsCommand.class,
             BundleCommand.class,
             ConfigCommand.class,
-            BenchCommand.class
+            BenchCommand.class,
+            ChaosCommand.class
         })
 public final class Dragoman {
     @Option(
@@ -96,6 +98,7 @@ public final class Dragoman {
         if (exception instanceof CommandException
                 || exception instanceof BundleException
                 || exception instanceof Topics.ClusterException
+                || exception instanceof ChaosException
                 || exception instanceof ConfigException
                 || exception instanceof RegistryException
                 || exception instanceof IOException) {

@@ -1,6 +1,7 @@
 package io.dragoman.command;
 
 import io.dragoman.config.DragomanConfig;
+import io.dragoman.infer.TranslationService;
 import io.dragoman.topology.Pipeline;
 import io.dragoman.topology.Topics;
 import java.nio.file.Path;
@@ -78,6 +79,15 @@ final class RunCommand implements Callable<Integer> {
         return 0;
     }
 
+    private static void farewell(Pipeline pipeline) {
+        long translated = pipeline.totals().stream()
+                .mapToLong(TranslationService.Totals::sentences)
+                .sum();
+        System.out.println("dragoman: stopped, translated " + translated + " sentences, left " + pipeline.leftToOthers()
+                + " that were read to others");
+        System.out.flush();
+    }
+
     /** On SIGTERM the JVM waits for the hook, and the hook for the drain. */
     private static CountDownLatch closeOnShutdown(Pipeline pipeline) {
         CountDownLatch closed = new CountDownLatch(1);
@@ -85,6 +95,7 @@ final class RunCommand implements Callable<Integer> {
                 .addShutdownHook(new Thread(
                         () -> {
                             pipeline.close();
+                            farewell(pipeline);
                             closed.countDown();
                         },
                         "dragoman-shutdown"));

@@ -50,6 +50,7 @@ public final class DragomanConfig {
     public static final String MODEL_THREADS = "model.threads";
     public static final String MODEL_BEAM_SIZE = "model.beam.size";
     public static final String MODEL_N_BEST = "model.n.best";
+    public static final String MODEL_RUN_TIMEOUT_MS = "model.run.timeout.ms";
     public static final String MODEL_TIMEOUT_MS = "model.timeout.ms";
     public static final String MODEL_FAILURE_LIMIT = "model.failure.limit";
     public static final String TEXT_MAX_CHARACTERS = "text.max.characters";
@@ -60,6 +61,7 @@ public final class DragomanConfig {
     public static final String REJECTION_MAX_VALUE_BYTES = "rejection.max.value.bytes";
     public static final String PROCESSING_GUARANTEE = "processing.guarantee";
     public static final String COMMIT_INTERVAL_MS = "commit.interval.ms";
+    public static final String DRAIN_TIMEOUT_MS = "drain.timeout.ms";
     public static final String STREAM_THREADS = "stream.threads";
     public static final String READ_AHEAD_ROWS = "read.ahead.rows";
 
@@ -217,6 +219,14 @@ public final class DragomanConfig {
                     LOW,
                     "Translations published for each sentence, at most the beam size.")
             .define(
+                    MODEL_RUN_TIMEOUT_MS,
+                    Type.INT,
+                    15_000,
+                    atLeast(1),
+                    LOW,
+                    "Processor time that one run of the model may take. A longer one is cut off and its sentences go alone; one that is"
+                            + " cut off alone is rejected. Below half of model.timeout.ms, so that the two runs fit in.")
+            .define(
                     MODEL_TIMEOUT_MS,
                     Type.INT,
                     45_000,
@@ -311,7 +321,15 @@ public final class DragomanConfig {
                     LOW,
                     "Sentences that a stream thread reads at a time, before they are translated: what batches are picked"
                             + " from. More means fuller batches with less padding, more memory, and at most this many sentences"
-                            + " translated again after a crash, for each partition.");
+                            + " translated again after a crash, for each partition.")
+            .define(
+                    DRAIN_TIMEOUT_MS,
+                    Type.INT,
+                    20_000,
+                    atLeast(1),
+                    LOW,
+                    "How long an instance that is told to end finishes the sentences it has read. After that it commits what"
+                            + " is published and leaves the rest to others. At least 10 s less than what ends it by force.");
 
     private final AbstractConfig values;
     private final Map<String, String> kafka;

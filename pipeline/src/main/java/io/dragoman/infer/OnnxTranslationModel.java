@@ -1,7 +1,6 @@
 package io.dragoman.infer;
 
 import ai.djl.Device;
-import ai.djl.MalformedModelException;
 import ai.djl.Model;
 import ai.djl.engine.Engine;
 import ai.djl.inference.Predictor;
@@ -15,15 +14,16 @@ import ai.djl.translate.Batchifier;
 import ai.djl.translate.TranslateException;
 import ai.djl.translate.Translator;
 import ai.djl.translate.TranslatorContext;
+import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
 import io.dragoman.batch.PaddedBatch;
 import io.dragoman.tokenize.TokenSpan;
 import io.dragoman.tokenize.TokenizedText;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -46,6 +46,7 @@ public final class OnnxTranslationModel implements TranslationModel {
             Set.of("source_ids", "source_mask", "target_prefix", "max_target_length", "beam_size");
     private static final Set<String> OUTPUTS = Set.of("tokens", "parents", "log_probs", "scores");
     private static final String ENGINE = "OnnxRuntime";
+    private static final Duration NO_LIMIT = Duration.ofDays(365);
 
     private record Request(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {}
 
@@ -68,12 +69,18 @@ public final class OnnxTranslationModel implements TranslationModel {
         public static final Placement CPU = new Placement(null, 1);
     }
 
+    /** Without a limit on how long a run may take. */
+    public static OnnxTranslationModel open(Bundle bundle, Placement placement) throws BundleException {
+        return open(bundle, placement, NO_LIMIT);
+    }
+
     /**
      * Loads a checked bundle's graph and holds it against the contract.
      *
+     * @param limit how long a run may take; one that takes longer is cut off and fails
      * @throws BundleException when the graph cannot be loaded or does not fit the manifest
      */
-    public static OnnxTranslationModel open(Bundle bundle, Placement placement) throws BundleException {
+    public static OnnxTranslationModel open(Bundle bundle, Placement placement, Duration limit) throws BundleException {
         if (placement.gpu() != null && bundle.manifest().eightBits()) {
             throw new BundleException(
                     bundle.folder(),
@@ -91,8 +98,12 @@ public final class OnnxTranslationModel implements TranslationModel {
             if (gpu != null) {
                 options.addCUDA(gpu);
             }
-            model.load(bundle.folder(), Bundle.MODEL, Map.of("sessionOptions", options));
-        } catch (IOException | MalformedModelException | OrtException | RuntimeException | LinkageError e) {
+            OrtSession session = OrtEnvironment.getEnvironment()
+                    .createSession(bundle.folder().resolve(Bundle.MODEL).toString(), options);
+            LimitedBlock block = new LimitedBlock(session, limit);
+            model.getNDManager().attachInternal("graph", block);
+            model.setBlock(block);
+        } catch (OrtException | RuntimeException | LinkageError e) {
             model.close();
             throw new BundleException(
                     bundle.folder(),
@@ -212,6 +223,12 @@ public final class OnnxTranslationModel implements TranslationModel {
 
     @Override
     public void close() {
+        // before its inputs' memory, which belongs to the predictors
+        try {
+            ((LimitedBlock) model.getBlock()).close();
+        } catch (OrtException e) {
+            throw new ModelException("ONNX Runtime: " + e.getMessage(), e);
+        }
         for (Predictor<Request, DecodedSteps> predictor : idle) {
             predictor.close();
         }

@@ -25,7 +25,8 @@ import org.slf4j.LoggerFactory;
  * <p>The life of a sentence: (1) {@link #submit} puts it in the queue and returns a future. (2) A free worker takes a
  * batch when one is due. (3) The model runs. (4) The futures complete with what became of their sentences. When a run
  * fails, the batch is halved and run again until the sentence at fault stands alone: at most 2n-1 runs for a batch of n,
- * about 2 log2(n) when one sentence is at fault. That one is {@link Outcome.Failed}; its neighbours are translated.
+ * about 2 log2(n) when one sentence is at fault. That one is {@link Outcome.Failed}; its neighbours are translated. The
+ * sentences of a run that was cut off for taking too long go alone at once.
  *
  * <p>When {@code failureLimit} texts in a row fail alone with no success between, the model is taken to be broken:
  * every future completes with a {@link ModelException}, also those to come, so that nothing is rejected for the model's
@@ -246,6 +247,9 @@ public final class TranslationService implements AutoCloseable {
             }
         } else if (jobs.size() == 1) {
             jobs.get(0).result().complete(new Outcome.Failed(String.valueOf(failure.getMessage())));
+        } else if (failure.isCutOff()) { // halving would run into the limit again and again
+            LOG.warn("a batch of {} takes too long, its sentences go alone: {}", jobs.size(), failure.getMessage());
+            jobs.forEach(job -> translate(List.of(job)));
         } else {
             LOG.debug("a batch of {} failed, halving it: {}", jobs.size(), failure.getMessage());
             translate(jobs.subList(0, jobs.size() / 2));

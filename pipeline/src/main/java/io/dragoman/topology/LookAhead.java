@@ -5,6 +5,7 @@ import java.util.Iterator;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.common.TopicPartition;
@@ -39,6 +40,8 @@ final class LookAhead {
     private final String topic;
     private final Intake intake;
     private final Map<Integer, ConcurrentSkipListMap<Long, Intake.Taken>> taken = new ConcurrentHashMap<>();
+    private final AtomicLong forgotten = new AtomicLong();
+    private volatile boolean stopped;
 
     LookAhead(String topic, Intake intake) {
         this.topic = topic;
@@ -47,6 +50,9 @@ final class LookAhead {
 
     /** Submits every record of the input topic that is not submitted yet; tombstones are left to the processor. */
     void submit(ConsumerRecords<byte[], byte[]> records) {
+        if (stopped) {
+            return;
+        }
         for (TopicPartition partition : records.partitions()) {
             if (!partition.topic().equals(topic)) {
                 continue;
@@ -77,7 +83,20 @@ final class LookAhead {
 
     /** Called when this instance no longer owns the partition. */
     void forget(int partition) {
-        taken.remove(partition);
+        ConcurrentSkipListMap<Long, Intake.Taken> entries = taken.remove(partition);
+        if (entries != null) {
+            forgotten.addAndGet(entries.size());
+        }
+    }
+
+    /** The instance ends: what is polled from now on is not looked ahead, because its turn will not come. */
+    void stop() {
+        stopped = true;
+    }
+
+    /** How many were submitted and forgotten before their turn came: whoever has their partition now translates them again. */
+    long forgotten() {
+        return forgotten.get();
     }
 
     /** Entries held, for tests and metrics. */

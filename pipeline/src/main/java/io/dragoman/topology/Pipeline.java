@@ -30,6 +30,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -53,11 +54,16 @@ import org.slf4j.LoggerFactory;
 public final class Pipeline implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Pipeline.class);
     private static final int THREAD_REPLACEMENTS = 10;
-    private static final Duration DRAIN = Duration.ofSeconds(30);
+    /** A poll that began before the look-ahead stopped has handed its records on within this. */
+    private static final Duration LAST_POLL = Duration.ofMillis(200);
+    /** For the last commit and for leaving the group, after the drain. */
+    private static final Duration FAREWELL = Duration.ofSeconds(8);
 
     private final TopicNames topics;
     private final Map<LanguagePair, Route> routes;
     private final @Nullable ConfluentFormat registry;
+    private final LookAhead lookAhead;
+    private final Duration drain;
     private final KafkaStreams streams;
     private final boolean staticMember;
     private final AtomicReference<@Nullable String> fault = new AtomicReference<>();
@@ -69,7 +75,8 @@ public final class Pipeline implements AutoCloseable {
         this.topics = config.topics();
         this.routes = routes;
         this.registry = registry(config);
-        LookAhead lookAhead =
+        this.drain = config.millis(DragomanConfig.DRAIN_TIMEOUT_MS);
+        this.lookAhead =
                 new LookAhead(config.topics().sentences(), new Intake(reader(config, routes, registry), routes));
         Map<String, Object> settings = streamsSettings(config, lookAhead);
         this.staticMember = settings.containsKey("main.consumer.group.instance.id")
@@ -143,7 +150,8 @@ public final class Pipeline implements AutoCloseable {
         Integer gpu = config.gpu();
         OnnxTranslationModel.Placement placement =
                 new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
-        TranslationModel model = OnnxTranslationModel.open(bundle, placement);
+        TranslationModel model =
+                OnnxTranslationModel.open(bundle, placement, config.millis(DragomanConfig.MODEL_RUN_TIMEOUT_MS));
         try {
             TokenizerPair tokenizers = bundle.openTokenizers();
             return new Route(
@@ -348,14 +356,39 @@ public final class Pipeline implements AutoCloseable {
         return totals;
     }
 
-    /** Finishes what is in flight within 30 s, commits, and leaves the group unless it is a static member. */
+    /** How many sentences were read ahead and then left to another instance, which translates them again. */
+    public long leftToOthers() {
+        return lookAhead.forgotten();
+    }
+
+    /**
+     * Finishes what was read, within {@code drain.timeout.ms}, commits, and leaves the group unless it is a static member.
+     *
+     * <p>A stream thread that is told to end processes everything it has polled, but not what the poll under way brings:
+     * so nothing is looked ahead any more a moment before. When the time is up, pausing makes the threads stop after the
+     * record they are at, and end as cleanly as if they were done.
+     */
     @Override
     public void close() {
+        lookAhead.stop();
+        if (streams.state().isRunningOrRebalancing()) {
+            awaitLastPoll();
+        }
+        CompletableFuture.delayedExecutor(drain.toMillis(), TimeUnit.MILLISECONDS)
+                .execute(streams::pause);
         CloseOptions.GroupMembershipOperation membership = staticMember
                 ? CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP
                 : CloseOptions.GroupMembershipOperation.LEAVE_GROUP;
-        streams.close(CloseOptions.timeout(DRAIN).withGroupMembershipOperation(membership));
+        streams.close(CloseOptions.timeout(drain.plus(FAREWELL)).withGroupMembershipOperation(membership));
         routes.values().forEach(Pipeline::closeRoute);
+    }
+
+    private static void awaitLastPoll() {
+        try {
+            Thread.sleep(LAST_POLL.toMillis());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     private static void closeRoute(Route route) {

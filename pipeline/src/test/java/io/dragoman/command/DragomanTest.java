@@ -101,7 +101,8 @@ class DragomanTest {
                 "bundle verify --help",
                 "bundle import --help",
                 "config --help",
-                "bench --help"
+                "bench --help",
+                "chaos --help"
             })
     void shouldHelpWithEveryCommand(String arguments) {
         assertEquals(0, Dragoman.execute(arguments.split(" ")));
@@ -192,6 +193,14 @@ class DragomanTest {
         assertEquals(1, Dragoman.execute("topics", "create", "--config", config.toString()));
         String complaint = lastLine();
         assertTrue(complaint.contains("default.api.timeout.ms"), complaint);
+    }
+
+    @Test
+    void shouldNotTakeABrokerAwayWhereThereAreNoReplicas() {
+        assertEquals(1, Dragoman.execute("chaos", "--brokers", "1", "--scenario", "kill-broker"));
+        assertEquals(
+                "dragoman: scenarios that take a broker away need --brokers 3: name others with --scenario",
+                complaint());
     }
 
     @Test

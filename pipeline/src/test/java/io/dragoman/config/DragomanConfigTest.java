@@ -54,6 +54,7 @@ class DragomanConfigTest {
         expected.put("model.threads", "1");
         expected.put("model.beam.size", "0");
         expected.put("model.n.best", "1");
+        expected.put("model.run.timeout.ms", "15000");
         expected.put("model.timeout.ms", "45000");
         expected.put("model.failure.limit", "8");
         expected.put("text.max.characters", "10000");
@@ -66,6 +67,7 @@ class DragomanConfigTest {
         expected.put("commit.interval.ms", "100");
         expected.put("stream.threads", "2");
         expected.put("read.ahead.rows", "1000");
+        expected.put("drain.timeout.ms", "20000");
         Map<String, String> found = new LinkedHashMap<>();
         DragomanConfig.DEFINITION
                 .configKeys()

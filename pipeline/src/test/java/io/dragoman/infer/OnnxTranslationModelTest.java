@@ -13,7 +13,9 @@ import io.dragoman.tokenize.TokenizerPair;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -93,6 +95,29 @@ class OnnxTranslationModelTest {
         Hypothesis cut = decode("attending", BEAM_3, "le chat noir").get(0).get(0);
         assertEquals(12, cut.length());
         assertTrue(cut.truncated());
+    }
+
+    @Test
+    void shouldCutARunOffAfterItsTimeAndGoOn() throws Exception {
+        Bundle opened = Bundle.open(TinyBundles.folder("attending"));
+        Duration limit = Duration.ofMillis(200);
+        try (TranslationModel model = OnnxTranslationModel.open(opened, OnnxTranslationModel.Placement.CPU, limit);
+                TokenizerPair tokenizers = opened.openTokenizers()) {
+            TokenizedText text = tokenizers.source().tokenize("le chat noir");
+            long pad = opened.manifest().specialIds().pad();
+            PaddedBatch endless = new PaddedBatch(Collections.nCopies(20_000, text), pad);
+            DecodingOptions tooFar = new DecodingOptions(6, 2000, 0.5);
+            ModelException cut = assertThrows(
+                    ModelException.class, () -> model.decode(endless, Collections.nCopies(20_000, FREE), tooFar));
+            assertEquals("the run was cut off after 200 ms of processor time", cut.getMessage());
+            assertTrue(cut.isCutOff());
+            assertEquals(
+                    12,
+                    model.decode(new PaddedBatch(List.of(text), pad), List.of(FREE), BEAM_3)
+                            .get(0)
+                            .get(0)
+                            .length());
+        }
     }
 
     private final ObjectMapper mapper = new ObjectMapper();

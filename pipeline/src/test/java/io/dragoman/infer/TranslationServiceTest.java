@@ -20,6 +20,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -198,6 +199,42 @@ class TranslationServiceTest {
                     get(service.submit(Texts.pieces("exception"))));
             translated(service.submit(Texts.pieces("bon")));
         }
+    }
+
+    @Test
+    void shouldRejectTheSentenceThatMemoryDoesNotSufficeFor() throws Exception {
+        FakeTranslationModel model = FakeTranslationModel.echo()
+                .failingOn(text -> text.equals("immense"))
+                .throwing(text -> new OutOfMemoryError("Direct buffer memory"));
+        try (TranslationService service = service(model, 4, LONG, 1, 10)) {
+            List<CompletableFuture<Outcome>> results = Stream.of("bon", "immense", "bon", "bon")
+                    .map(text -> service.submit(Texts.pieces(text)))
+                    .toList();
+            translated(results.get(0));
+            assertEquals(
+                    new Outcome.Failed("the model failed: java.lang.OutOfMemoryError: Direct buffer memory"),
+                    get(results.get(1)));
+            translated(results.get(2));
+            translated(results.get(3));
+        }
+    }
+
+    @Test
+    void shouldRunSentencesAloneAtOnceWhenTheirRunWasCutOff() throws Exception {
+        FakeTranslationModel model = FakeTranslationModel.echo()
+                .failingOn(text -> text.equals("sans fin"))
+                .throwing(text -> ModelException.cutOff(Duration.ofSeconds(15)));
+        try (TranslationService service = service(model, 4, LONG, 1, 10)) {
+            List<CompletableFuture<Outcome>> results = Stream.of("un", "sans fin", "trois", "quatre")
+                    .map(text -> service.submit(Texts.pieces(text)))
+                    .toList();
+            translated(results.get(0));
+            assertEquals(
+                    new Outcome.Failed("the run was cut off after 15000 ms of processor time"), get(results.get(1)));
+            translated(results.get(2));
+            translated(results.get(3));
+        }
+        assertEquals(5, model.runs().size(), "two of them run into the limit: " + model.runs());
     }
 
     @Test

@@ -5,6 +5,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -47,7 +48,11 @@ final class DragomanProcess implements AutoCloseable {
 
     /** Its exit code; fails when it does not end. */
     int await() throws InterruptedException, IOException {
-        if (!process.waitFor(TestCluster.PATIENCE.toSeconds(), TimeUnit.SECONDS)) {
+        return await(TestCluster.PATIENCE);
+    }
+
+    int await(Duration patience) throws InterruptedException, IOException {
+        if (!process.waitFor(patience.toSeconds(), TimeUnit.SECONDS)) {
             close();
             throw new AssertionError("did not end: " + err());
         }

@@ -100,6 +100,28 @@ class LookAheadTest {
     }
 
     @Test
+    void shouldLookAheadNoMoreOnceTheInstanceEnds() throws Exception {
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le")))));
+        lookAhead.stop();
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 11, text("chat")))));
+        assertEquals(1, lookAhead.size());
+        translated(take(0, 10, "le"));
+        translated(take(0, 11, "chat"));
+    }
+
+    @Test
+    void shouldCountWhatItForgotBeforeItsTurn() {
+        lookAhead.submit(poll(List.of(
+                polled(TOPIC, 0, 10, text("le")),
+                polled(TOPIC, 0, 11, text("chat")),
+                polled(TOPIC, 0, 12, text("noir")))));
+        take(0, 10, "le");
+        lookAhead.forget(0);
+        lookAhead.forget(1);
+        assertEquals(2, lookAhead.forgotten());
+    }
+
+    @Test
     void shouldDropWhatWasPassedOver() {
         lookAhead.submit(poll(List.of(
                 polled(TOPIC, 0, 10, text("le")),
