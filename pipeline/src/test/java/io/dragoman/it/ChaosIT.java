@@ -26,7 +26,7 @@ class ChaosIT {
                 "--brokers=1",
                 "--rate=10",
                 "--seed=2");
-        assertEquals(0, process.await(Duration.ofMinutes(5)), process.out() + process.err());
+        assertEquals(0, process.await(Duration.ofMinutes(10)), process.out() + process.err());
         List<String> rows = process.out().lines().toList();
         assertTrue(rows.get(2).matches("\\| kill-instance \\| 3 \\| \\d+ \\| 0 \\| 0 \\| 0 \\| .*"), process.out());
         assertTrue(rows.get(3).matches("\\| drain \\| 1 \\| \\d+ \\| 0 \\| 0 \\| 0 \\| .*"), process.out());
