@@ -101,7 +101,10 @@ def parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a bundle's files and that its graph keeps the contract")
     verify.add_argument("bundle", type=existing, metavar="BUNDLE")
     verify.add_argument(
-        "--checkpoint", type=existing, metavar="DIR", help="compare with PyTorch too: the folder train wrote"
+        "--checkpoint",
+        type=existing,
+        metavar="DIR",
+        help="compare with PyTorch too: what train wrote, or a MarianMT folder",
     )
 
     score = commands.add_parser("score", help="BLEU and chrF of a bundle over a two-column file (.tsv or .tsv.zst)")
