@@ -1,5 +1,6 @@
 package io.dragoman.batch;
 
+import io.dragoman.config.Priority;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -10,10 +11,14 @@ import java.util.function.ToIntFunction;
 /**
  * Decides when the next batch is due and which waiting sentences go into it.
  *
- * <p>Sentences stand in line in order of arrival; {@link #hurry} moves some to the front, because somebody waits for them. A
+ * <p>Sentences stand in line by their deadline: when they came, and {@code allowance} more for each class that their priority is
+ * below the highest. So one class goes before the next lower one, but only before what came at most {@code allowance} before:
+ * whoever has waited that much longer is not overtaken any more. {@link #hurry} moves some to the front, because somebody
+ * waits for them. A
  * batch is due on the first of: {@code rows} sentences wait, they have {@code paddedTokens} tokens, the oldest has waited
- * for {@code linger}. Out of the first {@code window} in line, the first of all always goes, with those nearest to it in
- * length, so little is padding and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
+ * for {@code linger}. Out of the first {@code window} in line, the first of all always goes, with as many of those nearest
+ * to it in length as make a token cheapest: a run costs its padded tokens, {@code rows} times the longest, and {@code
+ * runCost} besides. So little is padding, and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
  * (n+1)th batch at the latest, the first of those that were hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
  * alone.
  *
@@ -23,11 +28,11 @@ import java.util.function.ToIntFunction;
  * @param <T> what waits
  */
 public final class BatchAssembler<T> {
-    private record Waiting<T>(T sentence, int length, long since) {}
+    private record Waiting<T>(T sentence, int length, long since, long deadline) {}
 
     private final BatchLimits limits;
     private final ToIntFunction<? super T> lengthOf;
-    /** The line; no entry is older than the first. */
+    /** The line, by deadline. */
     private final ArrayList<Waiting<T>> waiting = new ArrayList<>();
 
     private long waitingTokens;
@@ -37,9 +42,15 @@ public final class BatchAssembler<T> {
         this.lengthOf = lengthOf;
     }
 
-    public void add(T sentence, long now) {
+    public void add(T sentence, Priority priority, long now) {
         int length = lengthOf.applyAsInt(sentence);
-        waiting.add(new Waiting<>(sentence, length, now));
+        long deadline =
+                now + priority.classesBelowHighest() * limits.allowance().toNanos();
+        int place = waiting.size();
+        while (place > 0 && waiting.get(place - 1).deadline() > deadline) {
+            place--;
+        }
+        waiting.add(place, new Waiting<>(sentence, length, now, deadline));
         waitingTokens += length;
     }
 
@@ -53,8 +64,9 @@ public final class BatchAssembler<T> {
         if (hurried.isEmpty()) {
             return false;
         }
-        long oldest = waiting.get(0).since();
-        hurried.replaceAll(entry -> new Waiting<>(entry.sentence(), entry.length(), Math.min(entry.since(), oldest)));
+        long first = waiting.get(0).deadline();
+        hurried.replaceAll(entry ->
+                new Waiting<>(entry.sentence(), entry.length(), entry.since(), Math.min(entry.deadline(), first)));
         waiting.clear();
         waiting.addAll(hurried);
         waiting.addAll(others);
@@ -73,8 +85,8 @@ public final class BatchAssembler<T> {
         if (waiting.size() >= limits.rows() || waitingTokens >= limits.paddedTokens()) {
             return Optional.of(0L);
         }
-        long age = now - waiting.get(0).since();
-        return Optional.of(Math.max(0, limits.linger().toNanos() - age));
+        long oldest = waiting.stream().mapToLong(Waiting::since).min().orElse(now);
+        return Optional.of(Math.max(0, limits.linger().toNanos() - (now - oldest)));
     }
 
     /** The next batch when one is due, in the order of the line; otherwise an empty list. */
@@ -94,34 +106,47 @@ public final class BatchAssembler<T> {
         }
         byLength.sort(
                 Comparator.comparingInt((Integer i) -> waiting.get(i).length()).thenComparing(i -> i));
-        boolean[] chosen = new boolean[considered];
-        chooseAround(byLength, byLength.indexOf(0), chosen);
-        return remove(chosen);
+        return remove(chooseAround(byLength, byLength.indexOf(0)));
     }
 
-    /** Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold. */
-    private void chooseAround(List<Integer> byLength, int first, boolean[] chosen) {
-        chosen[byLength.get(first)] = true;
+    /**
+     * Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold; then takes
+     * as many as carry the most tokens for their cost.
+     */
+    private boolean[] chooseAround(List<Integer> byLength, int first) {
+        boolean[] chosen = new boolean[byLength.size()];
+        int[] order = new int[Math.min(limits.rows(), byLength.size())];
+        order[0] = byLength.get(first);
         int shorter = first - 1;
         int longer = first + 1;
         int base = lengthAt(byLength, first);
         int longest = base;
-        for (int rows = 1; rows < limits.rows(); rows++) {
+        long tokens = base;
+        double bestYield = (double) tokens / (limits.runCost() + longest);
+        int bestRows = 1;
+        for (int rows = 1; rows < order.length; rows++) {
             boolean canLonger =
                     longer < byLength.size() && (long) (rows + 1) * lengthAt(byLength, longer) <= limits.paddedTokens();
             boolean canShorter = shorter >= 0 && (long) (rows + 1) * longest <= limits.paddedTokens();
             if (!canLonger && !canShorter) {
-                return;
+                break;
             }
             boolean goLonger = canLonger
                     && (!canShorter || lengthAt(byLength, longer) - base <= base - lengthAt(byLength, shorter));
-            if (goLonger) {
-                longest = lengthAt(byLength, longer);
-                chosen[byLength.get(longer++)] = true;
-            } else {
-                chosen[byLength.get(shorter--)] = true;
+            int position = goLonger ? longer++ : shorter--;
+            longest = Math.max(longest, lengthAt(byLength, position));
+            order[rows] = byLength.get(position);
+            tokens += lengthAt(byLength, position);
+            double yield = tokens / (limits.runCost() + (rows + 1.0) * longest);
+            if (yield >= bestYield) {
+                bestYield = yield;
+                bestRows = rows + 1;
             }
         }
+        for (int i = 0; i < bestRows; i++) {
+            chosen[order[i]] = true;
+        }
+        return chosen;
     }
 
     private int lengthAt(List<Integer> byLength, int position) {

@@ -3,23 +3,32 @@ package io.dragoman.batch;
 import java.time.Duration;
 
 /**
- * When a batch is closed.
+ * When a batch is closed, and what goes into it.
  *
  * @param rows most sentences in a batch
  * @param paddedTokens most of rows x longest source, padding counted
  * @param linger how long the oldest sentence waits for company while the batch is not full
- * @param window how many of the oldest waiting sentences a batch may be picked from; larger means less padding
+ * @param window how many of the first in line a batch may be picked from; larger means less padding
+ * @param runCost what a run costs besides its padded tokens, in tokens: a batch widens only while that makes a token cheaper
+ * @param allowance how much earlier a sentence of one priority class stands in line than one of the next lower class that
+ *     came with it
  */
-public record BatchLimits(int rows, int paddedTokens, Duration linger, int window) {
+public record BatchLimits(int rows, int paddedTokens, Duration linger, int window, int runCost, Duration allowance) {
     public BatchLimits {
-        if (rows < 1 || paddedTokens < 1 || window < 1 || linger.isNegative()) {
+        if (rows < 1
+                || paddedTokens < 1
+                || window < 1
+                || runCost < 1
+                || linger.isNegative()
+                || allowance.isNegative()) {
             throw new IllegalArgumentException("batch limits should be positive: were rows " + rows + ", padded tokens "
-                    + paddedTokens + ", window " + window + ", linger " + linger);
+                    + paddedTokens + ", window " + window + ", run cost " + runCost + ", linger " + linger
+                    + ", allowance " + allowance);
         }
     }
 
     /** The same limits with one sentence a batch. */
     public BatchLimits singly() {
-        return new BatchLimits(1, paddedTokens, Duration.ZERO, 1);
+        return new BatchLimits(1, paddedTokens, Duration.ZERO, 1, runCost, allowance);
     }
 }

@@ -45,6 +45,8 @@ public final class DragomanConfig {
     public static final String BATCH_MAX_TOKENS = "batch.max.tokens";
     public static final String BATCH_LINGER_MS = "batch.linger.ms";
     public static final String BATCH_WINDOW_ROWS = "batch.window.rows";
+    public static final String BATCH_RUN_COST_TOKENS = "batch.run.cost.tokens";
+    public static final String PRIORITY_ALLOWANCE_MS = "priority.allowance.ms";
     public static final String MODEL_DEVICE = "model.device";
     public static final String MODEL_WORKERS = "model.workers";
     public static final String MODEL_THREADS = "model.threads";
@@ -178,6 +180,24 @@ public final class DragomanConfig {
                     atLeast(1),
                     LOW,
                     "How many waiting sentences a batch is picked from by length. More means less padding.")
+            .define(
+                    BATCH_RUN_COST_TOKENS,
+                    Type.INT,
+                    0,
+                    atLeast(0),
+                    LOW,
+                    "What a run of the model costs besides its padded tokens, in tokens: a batch takes sentences of other"
+                            + " lengths in only while that is cheaper than another run. 0 means 256, and"
+                            + " batch.max.tokens on cuda, where a run costs much and padding little.")
+            .define(
+                    PRIORITY_ALLOWANCE_MS,
+                    Type.INT,
+                    2000,
+                    atLeast(0),
+                    LOW,
+                    "Priority classes are high, normal and low, by the header priority or the Avro field. A sentence goes"
+                            + " before those of the next lower class that came up to this long before it, so nobody waits"
+                            + " for ever; the order within a partition stays. 0 makes all classes equal.")
             .define(
                     MODEL_DEVICE,
                     Type.STRING,

@@ -3,6 +3,7 @@ package io.dragoman.infer;
 import io.dragoman.batch.BatchAssembler;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.batch.PaddedBatch;
+import io.dragoman.config.Priority;
 import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -97,14 +98,14 @@ public final class TranslationService implements AutoCloseable {
 
     /** Completes with what became of the sentence, or exceptionally when the model is broken or this is closed. */
     public CompletableFuture<Outcome> submit(TokenizedText text) {
-        return submit(List.of(text)).get(0);
+        return submit(List.of(text), Priority.NORMAL).get(0);
     }
 
     /**
      * The same for the pieces of one text, in their order. A result that is cancelled before its batch is taken is not
      * worked for.
      */
-    public List<CompletableFuture<Outcome>> submit(List<TokenizedText> pieces) {
+    public List<CompletableFuture<Outcome>> submit(List<TokenizedText> pieces, Priority priority) {
         List<CompletableFuture<Outcome>> results = new ArrayList<>(pieces.size());
         Group group = new Group();
         lock.lock();
@@ -117,7 +118,7 @@ public final class TranslationService implements AutoCloseable {
                 } else if (closed) {
                     result.completeExceptionally(new ModelException("the translation service is closed"));
                 } else {
-                    queue.add(new Job(piece, group, System.nanoTime(), result), System.nanoTime());
+                    queue.add(new Job(piece, group, System.nanoTime(), result), priority, System.nanoTime());
                     changed.signal();
                 }
             }

@@ -1,6 +1,7 @@
 package io.dragoman.ingest;
 
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.Priority;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.wire.RegistryException;
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
 public final class SourceTextReader {
     public static final String SOURCE_LANGUAGE_HEADER = "source-language";
     public static final String TARGET_LANGUAGE_HEADER = "target-language";
+    public static final String PRIORITY_HEADER = "priority";
 
     /** Most characters of an Avro text's id and attributes together: they are repeated in every record made from it. */
     static final int MAX_EXTRAS_CHARACTERS = 20_000;
@@ -54,7 +56,12 @@ public final class SourceTextReader {
     }
 
     private record Draft(
-            String id, String text, @Nullable String source, @Nullable String target, Map<String, String> attributes) {}
+            String id,
+            String text,
+            @Nullable String source,
+            @Nullable String target,
+            @Nullable String priority,
+            Map<String, String> attributes) {}
 
     public Ingested read(Origin origin, Headers headers, byte[] value) {
         Draft draft;
@@ -90,14 +97,19 @@ public final class SourceTextReader {
                 .onUnmappableCharacter(CodingErrorAction.REPORT)
                 .decode(ByteBuffer.wrap(value))
                 .toString();
-        return new Draft(origin.id(), text, null, null, Map.of());
+        return new Draft(origin.id(), text, null, null, null, Map.of());
     }
 
     private Draft readAvro(Origin origin, byte[] value) throws IOException {
         io.dragoman.schema.SourceText record = avro.decode(value);
         String id = record.getId() == null ? origin.id() : record.getId();
         return new Draft(
-                id, record.getText(), record.getSourceLanguage(), record.getTargetLanguage(), record.getAttributes());
+                id,
+                record.getText(),
+                record.getSourceLanguage(),
+                record.getTargetLanguage(),
+                record.getPriority(),
+                record.getAttributes());
     }
 
     private Ingested check(Draft draft, Headers headers) {
@@ -130,7 +142,9 @@ public final class SourceTextReader {
                             + new TreeSet<>(
                                     known.stream().map(LanguagePair::toString).toList()) + ": were " + named);
         }
-        return new Ingested.Accepted(new SourceText(draft.id(), text, languages, draft.attributes()));
+        Priority priority =
+                Priority.named(first(draft.priority(), header(headers, PRIORITY_HEADER), Priority.NORMAL.toString()));
+        return new Ingested.Accepted(new SourceText(draft.id(), text, languages, priority, draft.attributes()));
     }
 
     private static boolean isBlank(int point) {

@@ -1,6 +1,7 @@
 package io.dragoman.topology;
 
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.Priority;
 import io.dragoman.infer.Outcome;
 import io.dragoman.ingest.Ingested;
 import io.dragoman.ingest.Origin;
@@ -36,8 +37,18 @@ final class Intake {
                 implements Taken {}
     }
 
+    /** Both steps. */
     Taken take(Origin origin, Headers headers, byte[] value) {
-        Ingested ingested = reader.read(origin, headers, value);
+        return submit(read(origin, headers, value), Priority.LOW);
+    }
+
+    /** The first step: decoded and checked. */
+    Ingested read(Origin origin, Headers headers, byte[] value) {
+        return reader.read(origin, headers, value);
+    }
+
+    /** The second step: cut into pieces, tokenized, and in the model's queue with its own priority or a higher one. */
+    Taken submit(Ingested ingested, Priority atLeast) {
         if (ingested instanceof Ingested.Refused refused) {
             return new Taken.Refused(refused.refusal());
         }
@@ -61,7 +72,9 @@ final class Intake {
                     pieces,
                     route,
                     route.service()
-                            .submit(pieces.list().stream().map(Piece::tokens).toList()));
+                            .submit(
+                                    pieces.list().stream().map(Piece::tokens).toList(),
+                                    text.priority().or(atLeast)));
         }
         return refused(
                 text,

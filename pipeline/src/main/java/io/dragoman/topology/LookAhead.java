@@ -1,8 +1,12 @@
 package io.dragoman.topology;
 
+import io.dragoman.config.Priority;
+import io.dragoman.ingest.Ingested;
 import io.dragoman.ingest.Origin;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicLong;
@@ -57,16 +61,33 @@ final class LookAhead {
             if (!partition.topic().equals(topic)) {
                 continue;
             }
-            for (ConsumerRecord<byte[], byte[]> record : records.records(partition)) {
-                byte @Nullable [] value = record.value();
-                if (value != null) {
-                    Origin origin = new Origin(topic, record.partition(), record.offset(), record.timestamp());
-                    entries(record.partition())
-                            .computeIfAbsent(record.offset(), offset -> intake.take(origin, record.headers(), value));
-                }
-            }
+            submit(records.records(partition), entries(partition.partition()));
         }
     }
+
+    /** Whoever stands before a text of a higher priority in its partition goes with it: it could not come out otherwise. */
+    private void submit(
+            List<ConsumerRecord<byte[], byte[]>> records, ConcurrentSkipListMap<Long, Intake.Taken> entries) {
+        Map<Long, Reading> readings = new TreeMap<>();
+        Priority needed = Priority.LOW;
+        for (int i = records.size() - 1; i >= 0; i--) {
+            ConsumerRecord<byte[], byte[]> record = records.get(i);
+            byte @Nullable [] value = record.value();
+            if (value == null || entries.containsKey(record.offset())) {
+                continue;
+            }
+            Origin origin = new Origin(topic, record.partition(), record.offset(), record.timestamp());
+            Ingested ingested = intake.read(origin, record.headers(), value);
+            if (ingested instanceof Ingested.Accepted accepted) {
+                needed = needed.or(accepted.text().priority());
+            }
+            readings.put(record.offset(), new Reading(ingested, needed));
+        }
+        readings.forEach((offset, reading) ->
+                entries.computeIfAbsent(offset, absent -> intake.submit(reading.ingested(), reading.priority())));
+    }
+
+    private record Reading(Ingested ingested, Priority priority) {}
 
     /** What was submitted for a record, submitting it now if nothing was; drops it and everything before it. */
     Intake.Taken take(Origin origin, Headers headers, byte[] value) {

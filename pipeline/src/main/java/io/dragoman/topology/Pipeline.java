@@ -53,6 +53,9 @@ import org.slf4j.LoggerFactory;
  */
 public final class Pipeline implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Pipeline.class);
+    /** Tokens; measured with the default bundle: a run of one sentence against its share of a full batch. */
+    private static final int RUN_COST = 256;
+
     private static final int THREAD_REPLACEMENTS = 10;
     /** A poll that began before the look-ahead stopped has handed its records on within this. */
     private static final Duration LAST_POLL = Duration.ofMillis(200);
@@ -210,7 +213,17 @@ public final class Pipeline implements AutoCloseable {
                 config.integer(DragomanConfig.BATCH_MAX_ROWS),
                 config.integer(DragomanConfig.BATCH_MAX_TOKENS),
                 config.millis(DragomanConfig.BATCH_LINGER_MS),
-                config.integer(DragomanConfig.BATCH_WINDOW_ROWS));
+                config.integer(DragomanConfig.BATCH_WINDOW_ROWS),
+                runCost(config),
+                config.millis(DragomanConfig.PRIORITY_ALLOWANCE_MS));
+    }
+
+    private static int runCost(DragomanConfig config) {
+        int cost = config.integer(DragomanConfig.BATCH_RUN_COST_TOKENS);
+        if (cost > 0) {
+            return cost;
+        }
+        return config.gpu() != null ? config.integer(DragomanConfig.BATCH_MAX_TOKENS) : RUN_COST;
     }
 
     public static int workers(DragomanConfig config) {

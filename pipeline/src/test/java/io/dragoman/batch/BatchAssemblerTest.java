@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.dragoman.config.Priority;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -15,19 +16,20 @@ import org.junit.jupiter.api.Test;
 
 class BatchAssemblerTest {
     private static final Duration LINGER = Duration.ofNanos(100);
+    private static final Duration ALLOWANCE = Duration.ofNanos(1000);
 
     /** A sentence: its place in the input and its length. */
     private record Sentence(int number, int length) {}
 
     private static BatchAssembler<Sentence> assembler(int rows, int tokens, int window) {
-        return new BatchAssembler<>(new BatchLimits(rows, tokens, LINGER, window), Sentence::length);
+        return new BatchAssembler<>(new BatchLimits(rows, tokens, LINGER, window, 1000, ALLOWANCE), Sentence::length);
     }
 
     /** Adds sentences of these lengths at time 0, numbered from 0. */
     private static BatchAssembler<Sentence> waiting(int rows, int tokens, int window, int... lengths) {
         BatchAssembler<Sentence> assembler = assembler(rows, tokens, window);
         for (int i = 0; i < lengths.length; i++) {
-            assembler.add(new Sentence(i, lengths[i]), 0);
+            assembler.add(new Sentence(i, lengths[i]), Priority.NORMAL, 0);
         }
         return assembler;
     }
@@ -59,7 +61,7 @@ class BatchAssemblerTest {
     @Test
     void shouldNotLetAHurriedSentenceDelayTheLingerOfAnOlderOne() {
         BatchAssembler<Sentence> assembler = waiting(10, 100, 10, 4);
-        assembler.add(new Sentence(1, 4), 60);
+        assembler.add(new Sentence(1, 4), Priority.NORMAL, 60);
         assertTrue(assembler.hurry(sentence -> sentence.number() == 1));
         assertEquals(Optional.of(40L), assembler.dueIn(60));
         assertFalse(assembler.hurry(sentence -> sentence.number() == 7), "nobody of that name waits");
@@ -77,8 +79,8 @@ class BatchAssemblerTest {
     @Test
     void shouldBeDueWhenTheOldestHasLingered() {
         BatchAssembler<Sentence> assembler = assembler(10, 100, 10);
-        assembler.add(new Sentence(0, 5), 1000);
-        assembler.add(new Sentence(1, 5), 1060);
+        assembler.add(new Sentence(0, 5), Priority.NORMAL, 1000);
+        assembler.add(new Sentence(1, 5), Priority.NORMAL, 1060);
         assertEquals(Optional.of(100L), assembler.dueIn(1000));
         assertEquals(Optional.of(1L), assembler.dueIn(1099));
         assertEquals(List.of(), assembler.next(1099));
@@ -93,7 +95,7 @@ class BatchAssemblerTest {
     void shouldBeDueAtOnceWhenTheRowsAreFull() {
         BatchAssembler<Sentence> assembler = waiting(3, 100, 10, 4, 4);
         assertEquals(List.of(), assembler.next(0));
-        assembler.add(new Sentence(2, 4), 0);
+        assembler.add(new Sentence(2, 4), Priority.NORMAL, 0);
         assertEquals(List.of(0, 1, 2), numbers(assembler.next(0)));
     }
 
@@ -101,17 +103,17 @@ class BatchAssemblerTest {
     void shouldBeDueAtOnceWhenTheTokensAreEnough() {
         BatchAssembler<Sentence> assembler = waiting(10, 20, 10, 10, 9);
         assertEquals(List.of(), assembler.next(0));
-        assembler.add(new Sentence(2, 1), 0);
+        assembler.add(new Sentence(2, 1), Priority.NORMAL, 0);
         assertEquals(Optional.of(0L), assembler.dueIn(0));
         assembler.take();
-        assembler.add(new Sentence(3, 18), 0);
+        assembler.add(new Sentence(3, 18), Priority.NORMAL, 0);
         assertEquals(Optional.of(100L), assembler.dueIn(0), "what has left does not count");
     }
 
     @Test
     void shouldCountTheNextBatchesLingerFromItsOwnOldest() {
         BatchAssembler<Sentence> assembler = waiting(2, 100, 10, 4, 4);
-        assembler.add(new Sentence(2, 4), 70);
+        assembler.add(new Sentence(2, 4), Priority.NORMAL, 70);
         assertEquals(List.of(0, 1), numbers(assembler.next(70)));
         assertEquals(Optional.of(100L), assembler.dueIn(70));
         assertEquals(List.of(), assembler.next(169));
@@ -175,7 +177,7 @@ class BatchAssemblerTest {
             while (left.size() < 300) {
                 now += random.nextInt(60);
                 if (added < 300 && random.nextInt(4) > 0) {
-                    assembler.add(new Sentence(added++, 1 + random.nextInt(40)), now);
+                    assembler.add(new Sentence(added++, 1 + random.nextInt(40)), Priority.NORMAL, now);
                     continue;
                 }
                 int oldest = oldest(left);
@@ -217,7 +219,7 @@ class BatchAssemblerTest {
         for (int step = 0; step < 3000; step++) {
             for (int i = random.nextInt(8); i > 0; i--) {
                 bound.add(batches + assembler.size() + 1);
-                assembler.add(new Sentence(added++, random.nextInt(10) == 0 ? 30 : 5), step);
+                assembler.add(new Sentence(added++, random.nextInt(10) == 0 ? 30 : 5), Priority.NORMAL, step);
             }
             batches++;
             for (Sentence sentence : assembler.take()) {
@@ -225,6 +227,82 @@ class BatchAssemblerTest {
             }
         }
         assertTrue(added > 9000);
+    }
+
+    @Test
+    void shouldLeaveOthersToAnotherRunWhereThatIsCheaper() {
+        int[] lengths = {10, 10, 10, 10, 40, 40, 40, 40};
+        BatchAssembler<Sentence> cheap =
+                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 20, ALLOWANCE), Sentence::length);
+        BatchAssembler<Sentence> dear =
+                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 900, ALLOWANCE), Sentence::length);
+        for (int i = 0; i < lengths.length; i++) {
+            cheap.add(new Sentence(i, lengths[i]), Priority.NORMAL, 0);
+            dear.add(new Sentence(i, lengths[i]), Priority.NORMAL, 0);
+        }
+        // two runs: 2 x 20 + 4 x 10 + 4 x 40 = 240; one run: 20 + 8 x 40 = 340
+        assertEquals(List.of(0, 1, 2, 3), numbers(cheap.take()));
+        assertEquals(List.of(4, 5, 6, 7), numbers(cheap.take()));
+        assertEquals(8, dear.take().size());
+    }
+
+    @Test
+    void shouldLetAHigherClassGoFirst() {
+        BatchAssembler<Sentence> assembler = assembler(1, 100, 1);
+        assembler.add(new Sentence(0, 5), Priority.LOW, 0);
+        assembler.add(new Sentence(1, 5), Priority.NORMAL, 10);
+        assembler.add(new Sentence(2, 5), Priority.HIGH, 20);
+        assembler.add(new Sentence(3, 5), Priority.HIGH, 30);
+        List<Integer> left = new ArrayList<>();
+        while (assembler.size() > 0) {
+            left.addAll(numbers(assembler.take()));
+        }
+        assertEquals(List.of(2, 3, 1, 0), left);
+    }
+
+    @Test
+    void shouldLetNobodyOvertakeWhoHasWaitedForTheAllowance() {
+        BatchAssembler<Sentence> assembler = assembler(1, 100, 1);
+        assembler.add(new Sentence(0, 5), Priority.NORMAL, 0);
+        assembler.add(new Sentence(1, 5), Priority.HIGH, 1000);
+        assembler.add(new Sentence(2, 5), Priority.HIGH, 999);
+        assertEquals(List.of(2), numbers(assembler.take()));
+        assertEquals(List.of(0), numbers(assembler.take()));
+        assertEquals(List.of(1), numbers(assembler.take()));
+    }
+
+    @Test
+    void shouldBeDueByWhoeverCameFirstWhereverItStands() {
+        BatchAssembler<Sentence> assembler = assembler(5, 1000, 5);
+        assembler.add(new Sentence(0, 5), Priority.LOW, 0);
+        assembler.add(new Sentence(1, 5), Priority.HIGH, 60);
+        assertEquals(Optional.of(40L), assembler.dueIn(60));
+    }
+
+    /** Sentences come faster than they leave, mostly of the highest class, by a random process; nobody starves. */
+    @Test
+    void shouldStarveNoClassUnderOverload() {
+        Random random = new Random(5);
+        int rows = 4;
+        BatchAssembler<Sentence> assembler = assembler(rows, 1000, 16);
+        List<Long> deadlines = new ArrayList<>(); // by number
+        int added = 0;
+        for (long now = 0; now < 20_000; now += 10) { // a run takes 10
+            for (int i = random.nextInt(10); i > 0; i--) {
+                Priority priority = Priority.values()[random.nextInt(10) < 8 ? 0 : 1 + random.nextInt(2)];
+                deadlines.add(now + priority.classesBelowHighest() * ALLOWANCE.toNanos());
+                assembler.add(new Sentence(added++, 1 + random.nextInt(30)), priority, now);
+            }
+            long first = Long.MAX_VALUE;
+            List<Sentence> batch = assembler.take();
+            for (Sentence sentence : batch) {
+                first = Math.min(first, deadlines.get(sentence.number()));
+                deadlines.set(sentence.number(), Long.MAX_VALUE);
+            }
+            long earliest = deadlines.stream().mapToLong(Long::longValue).min().orElse(Long.MAX_VALUE);
+            assertTrue(batch.isEmpty() || first <= earliest, "the first in line goes with every batch");
+        }
+        assertTrue(assembler.size() > 0, "there was more than could leave");
     }
 
     @Test
@@ -240,7 +318,7 @@ class BatchAssemblerTest {
         long padded = 0;
         long real = 0;
         for (int i = 0; i < 2000; i++) {
-            assembler.add(new Sentence(i, 2 + random.nextInt(59)), 0);
+            assembler.add(new Sentence(i, 2 + random.nextInt(59)), Priority.NORMAL, 0);
             while (assembler.size() >= 512 || (i == 1999 && assembler.size() > 0)) {
                 List<Sentence> batch = assembler.take();
                 padded += (long) batch.size()

@@ -60,10 +60,13 @@ class PaddedBatchTest {
     @Test
     void shouldRefuseLimitsUnderWhichNothingLeaves() {
         Duration linger = Duration.ofMillis(5);
-        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(0, 1, linger, 1));
-        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 0, linger, 1));
-        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 1, linger, 0));
-        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 1, Duration.ofNanos(-1), 1));
-        assertEquals(new BatchLimits(1, 99, Duration.ZERO, 1), new BatchLimits(7, 99, linger, 8).singly());
+        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(0, 1, linger, 1, 1, linger));
+        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 0, linger, 1, 1, linger));
+        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 1, linger, 0, 1, linger));
+        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 1, linger, 1, 0, linger));
+        assertThrows(IllegalArgumentException.class, () -> new BatchLimits(1, 1, Duration.ofNanos(-1), 1, 1, linger));
+        assertEquals(
+                new BatchLimits(1, 99, Duration.ZERO, 1, 5, linger),
+                new BatchLimits(7, 99, linger, 8, 5, linger).singly());
     }
 }

@@ -49,6 +49,8 @@ class DragomanConfigTest {
         expected.put("batch.max.tokens", "4096");
         expected.put("batch.linger.ms", "5");
         expected.put("batch.window.rows", "512");
+        expected.put("batch.run.cost.tokens", "0");
+        expected.put("priority.allowance.ms", "2000");
         expected.put("model.device", "cpu");
         expected.put("model.workers", "0");
         expected.put("model.threads", "1");

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.batch.BatchLimits;
+import io.dragoman.config.Priority;
 import io.dragoman.tokenize.Texts;
 import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
@@ -34,7 +35,8 @@ class TranslationServiceTest {
 
     private static TranslationService service(
             TranslationModel model, int rows, Duration linger, int workers, int failureLimit) {
-        return new TranslationService(model, GREEDY, new BatchLimits(rows, 10_000, linger, 512), workers, failureLimit);
+        return new TranslationService(
+                model, GREEDY, new BatchLimits(rows, 10_000, linger, 512, 128, Duration.ZERO), workers, failureLimit);
     }
 
     private static Outcome get(CompletableFuture<Outcome> future) throws Exception {
@@ -267,7 +269,8 @@ class TranslationServiceTest {
         try (TranslationService service = service(model, 1, Duration.ZERO, 1, 3)) {
             TokenizedText poison = Texts.pieces("poison");
             for (int text = 0; text < 2; text++) {
-                for (CompletableFuture<Outcome> piece : service.submit(List.of(poison, poison, poison))) {
+                for (CompletableFuture<Outcome> piece :
+                        service.submit(List.of(poison, poison, poison), Priority.NORMAL)) {
                     assertInstanceOf(Outcome.Failed.class, get(piece));
                 }
             }
@@ -286,8 +289,8 @@ class TranslationServiceTest {
         try (TranslationService service = service(model, 1, Duration.ZERO, 1, 1)) {
             CompletableFuture<Outcome> running = service.submit(Texts.pieces("en cours"));
             begun.await();
-            List<CompletableFuture<Outcome>> pieces =
-                    service.submit(List.of(Texts.pieces("un"), Texts.pieces("deux"), Texts.pieces("trois")));
+            List<CompletableFuture<Outcome>> pieces = service.submit(
+                    List.of(Texts.pieces("un"), Texts.pieces("deux"), Texts.pieces("trois")), Priority.NORMAL);
             pieces.get(0).cancel(false);
             pieces.get(2).cancel(false);
             go.countDown();
@@ -307,7 +310,7 @@ class TranslationServiceTest {
             begun.await();
             CompletableFuture<Outcome> last = service.submit(Texts.pieces("un"));
             List<CompletableFuture<Outcome>> pieces =
-                    service.submit(List.of(Texts.pieces("deux"), Texts.pieces("trois")));
+                    service.submit(List.of(Texts.pieces("deux"), Texts.pieces("trois")), Priority.NORMAL);
             service.hurry(pieces);
             go.countDown();
             translated(last);

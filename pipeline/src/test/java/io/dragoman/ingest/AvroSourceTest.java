@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.Priority;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.ingest.SourceTextReader.Format;
@@ -51,7 +52,7 @@ class AvroSourceTest {
                 .setAttributes(Map.of("page", "7"))
                 .build());
         assertEquals(
-                new SourceText("chapter-1", "Guten\tTag 😀", DE_EN, Map.of("page", "7")),
+                new SourceText("chapter-1", "Guten\tTag 😀", DE_EN, Priority.HIGH, Map.of("page", "7")),
                 accepted(reader.read(ORIGIN, new RecordHeaders(), value)));
     }
 
@@ -78,7 +79,7 @@ class AvroSourceTest {
         byte[] value = bytes(
                 io.dragoman.schema.SourceText.newBuilder().setText("Bonjour").build());
         assertEquals(
-                new SourceText("dragoman.sentences-2-17", "Bonjour", FR_EN, Map.of()),
+                new SourceText("dragoman.sentences-2-17", "Bonjour", FR_EN, Priority.NORMAL, Map.of()),
                 accepted(reader.read(ORIGIN, new RecordHeaders(), value)));
     }
 

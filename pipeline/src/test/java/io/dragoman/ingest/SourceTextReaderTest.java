@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.Priority;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
 import io.dragoman.ingest.SourceTextReader.Format;
@@ -37,7 +38,15 @@ class SourceTextReaderTest {
     void shouldTakeTheTextAsItIs() {
         String text = "  Où est-il\u00a0?\t😀 \u200b\r\n";
         SourceText accepted = accepted(reader.read(ORIGIN, new RecordHeaders(), text.getBytes(UTF_8)));
-        assertEquals(new SourceText("dragoman.sentences-2-17", text, FR_EN, Map.of()), accepted);
+        assertEquals(new SourceText("dragoman.sentences-2-17", text, FR_EN, Priority.NORMAL, Map.of()), accepted);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"high, HIGH", "' LOW ', LOW", "Normal, NORMAL", "urgent!, NORMAL", "'', NORMAL"})
+    void shouldTakeThePriorityFromTheHeader(String header, Priority expected) {
+        Headers headers = new RecordHeaders().add("priority", header.getBytes(UTF_8));
+        Ingested ingested = reader.read(ORIGIN, headers, "Bonjour".getBytes(UTF_8));
+        assertEquals(expected, ((Ingested.Accepted) ingested).text().priority());
     }
 
     @ParameterizedTest

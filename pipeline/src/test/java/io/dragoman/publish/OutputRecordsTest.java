@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.config.LanguagePair;
+import io.dragoman.config.Priority;
 import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.FakeTranslationModel;
@@ -55,7 +56,7 @@ class OutputRecordsTest {
             new io.dragoman.schema.Origin("dragoman.sentences", 3, 41L, 1_700_000_000_000L);
     private static final BundleManifest MANIFEST = FakeTranslationModel.manifest("fr", "en", 20);
     private static final SourceText TEXT =
-            new SourceText("id-1", " le chat ", new LanguagePair("fr", "en"), Map.of("page", "7"));
+            new SourceText("id-1", " le chat ", new LanguagePair("fr", "en"), Priority.NORMAL, Map.of("page", "7"));
     private static final long[] THE_CAT = {303, 305, 2};
 
     private static SubwordTokenizer tokenizer;

@@ -55,7 +55,7 @@ final class FakeInstance implements AutoCloseable {
             TranslationService service = new TranslationService(
                     model,
                     new DecodingOptions(1, 30, 0),
-                    new BatchLimits(settings.rows, 10_000, settings.linger, 512),
+                    new BatchLimits(settings.rows, 10_000, settings.linger, 512, 128, Duration.ofMinutes(1)),
                     1,
                     settings.failureLimit);
             services.add(service);

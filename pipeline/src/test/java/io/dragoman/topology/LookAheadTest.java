@@ -17,8 +17,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -60,6 +62,30 @@ class LookAheadTest {
         Intake.Taken.UnderWay underWay = assertInstanceOf(Intake.Taken.UnderWay.class, taken);
         return assertInstanceOf(
                 Outcome.Translated.class, underWay.outcomes().get(0).get(30, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void shouldTakeThoseBeforeAnUrgentTextOfTheirPartitionWithIt() throws Exception {
+        try (FakeInstance oneByOne = FakeInstance.of(model).fullBatchesOf(1).start()) {
+            CountDownLatch begun = new CountDownLatch(1);
+            CountDownLatch until = new CountDownLatch(1);
+            model.waiting(begun, until);
+            LookAhead ahead = oneByOne.lookAhead();
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
+            assertTrue(begun.await(30, TimeUnit.SECONDS)); // the others wait together
+            Headers urgent = new RecordHeaders().add("priority", text("High"));
+            ahead.submit(poll(List.of(
+                    polled(TOPIC, 1, 1, text("chat")),
+                    polled(TOPIC, 2, 1, text("noir")),
+                    polled(TOPIC, 2, 2, text("le noir"), urgent),
+                    polled(TOPIC, 2, 3, text("le chat")))));
+            until.countDown();
+            Intake.Taken last = ahead.take(origin(2, 3), new RecordHeaders(), text("le chat"));
+            assertEquals(1, translated(last).batchSize());
+            assertEquals(
+                    List.of(List.of("le"), List.of("noir"), List.of("le noir")),
+                    model.runs().subList(0, 3));
+        }
     }
 
     @Test

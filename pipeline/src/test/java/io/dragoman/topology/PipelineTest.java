@@ -43,9 +43,11 @@ class PipelineTest {
 
     @Test
     void shouldTakeBatchLimitsFromTheSettings() {
-        assertEquals(new BatchLimits(64, 4096, Duration.ofMillis(5), 512), Pipeline.batchLimits(config()));
         assertEquals(
-                new BatchLimits(8, 99, Duration.ZERO, 7),
+                new BatchLimits(64, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
+                Pipeline.batchLimits(config()));
+        assertEquals(
+                new BatchLimits(8, 99, Duration.ZERO, 7, 256, Duration.ofSeconds(2)),
                 Pipeline.batchLimits(config(
                         "batch.max.rows",
                         "8",
