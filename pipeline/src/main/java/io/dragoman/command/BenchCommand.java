@@ -8,6 +8,7 @@ import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
 import io.dragoman.infer.TranslationService.Totals;
+import io.dragoman.metrics.Meters;
 import io.dragoman.tokenize.TokenizedText;
 import io.dragoman.tokenize.TokenizerPair;
 import io.dragoman.topology.Pipeline;
@@ -178,7 +179,12 @@ final class BenchCommand implements Callable<Integer> {
     private static Measured bare(
             DragomanConfig config, TranslationModel model, BatchLimits limits, List<TokenizedText> texts) {
         try (TranslationService service = new TranslationService(
-                model, Pipeline.options(config, model.manifest()), limits, Pipeline.workers(config), 1)) {
+                model,
+                Pipeline.options(config, model.manifest()),
+                limits,
+                Pipeline.workers(config),
+                1,
+                Meters.none())) {
             long start = System.nanoTime();
             List<CompletableFuture<Outcome>> results =
                     texts.stream().map(service::submit).toList();

@@ -64,6 +64,8 @@ public final class DragomanConfig {
     public static final String PROCESSING_GUARANTEE = "processing.guarantee";
     public static final String COMMIT_INTERVAL_MS = "commit.interval.ms";
     public static final String DRAIN_TIMEOUT_MS = "drain.timeout.ms";
+    public static final String METRICS_PORT = "metrics.port";
+    public static final String METRICS_HOST = "metrics.host";
     public static final String STREAM_THREADS = "stream.threads";
     public static final String READ_AHEAD_ROWS = "read.ahead.rows";
 
@@ -326,6 +328,20 @@ public final class DragomanConfig {
                     MEDIUM,
                     "How often results become visible to read_committed readers: adds to the latency; shorter means more"
                             + " transactions.")
+            .define(
+                    METRICS_PORT,
+                    Type.INT,
+                    0,
+                    between(0, 65_535),
+                    LOW,
+                    "Where metrics for Prometheus (/metrics) and the probes /started, /ready and /live are served over HTTP;"
+                            + " 0 serves nothing.")
+            .define(
+                    METRICS_HOST,
+                    Type.STRING,
+                    "127.0.0.1",
+                    LOW,
+                    "The address they are served on; 0.0.0.0 lets other machines read them.")
             .define(
                     STREAM_THREADS,
                     Type.INT,

@@ -4,6 +4,8 @@ import io.dragoman.batch.BatchAssembler;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.batch.PaddedBatch;
 import io.dragoman.config.Priority;
+import io.dragoman.metrics.Meters;
+import io.dragoman.metrics.Metric;
 import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -71,7 +73,10 @@ public final class TranslationService implements AutoCloseable {
     private boolean closed;
     private @Nullable ModelException broken;
     private int failuresInARow;
+    private int inFlight;
     private Totals totals = new Totals(0, 0, 0, 0, 0);
+    private final Meters meters;
+    private final String name;
 
     /**
      * Starts the workers. The model stays the caller's: close it after this.
@@ -79,11 +84,20 @@ public final class TranslationService implements AutoCloseable {
      * @param failureLimit texts that may fail in a row before the model counts as broken
      */
     public TranslationService(
-            TranslationModel model, DecodingOptions options, BatchLimits limits, int workers, int failureLimit) {
+            TranslationModel model,
+            DecodingOptions options,
+            BatchLimits limits,
+            int workers,
+            int failureLimit,
+            Meters meters) {
         this.model = model;
+        this.meters = meters;
+        this.name = model.manifest().name();
         this.options = options;
         this.failureLimit = failureLimit;
         this.queue = new BatchAssembler<>(limits, job -> job.text().length());
+        meters.watch(Metric.QUEUE_SENTENCES, this::waiting, name);
+        meters.watch(Metric.IN_FLIGHT_SENTENCES, this::inFlight, name);
         for (int i = 0; i < workers; i++) {
             Thread thread = new Thread(this::work, "dragoman-model-" + i);
             thread.setDaemon(true);
@@ -166,12 +180,44 @@ public final class TranslationService implements AutoCloseable {
         }
     }
 
+    private int waiting() {
+        lock.lock();
+        try {
+            return queue.size();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private int inFlight() {
+        lock.lock();
+        try {
+            return inFlight;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void addInFlight(int sentences) {
+        lock.lock();
+        try {
+            inFlight += sentences;
+        } finally {
+            lock.unlock();
+        }
+    }
+
     private void work() {
         for (List<Job> batch = nextBatch(); !batch.isEmpty(); batch = nextBatch()) {
             List<Job> wanted =
                     batch.stream().filter(job -> !job.result().isCancelled()).toList();
             if (!wanted.isEmpty()) {
-                translate(wanted);
+                addInFlight(wanted.size());
+                try {
+                    translate(wanted);
+                } finally {
+                    addInFlight(-wanted.size());
+                }
             }
         }
     }
@@ -236,6 +282,7 @@ public final class TranslationService implements AutoCloseable {
     }
 
     private void bisect(List<Job> jobs, ModelException failure) {
+        meters.add(Metric.FAILED_RUNS, 1, name, String.valueOf(failure.isCutOff()));
         ModelException reason = null;
         if (jobs.size() == 1) {
             reason = failed(jobs.get(0).group(), failure);
@@ -299,6 +346,7 @@ public final class TranslationService implements AutoCloseable {
             sourceTokens += batch.sentence(row).length();
             targetTokens += found.get(row).get(0).length();
         }
+        long padded = (long) batch.rows() * batch.width();
         lock.lock();
         try {
             failuresInARow = 0;
@@ -306,11 +354,16 @@ public final class TranslationService implements AutoCloseable {
                     totals.batches() + 1,
                     totals.sentences() + batch.rows(),
                     totals.sourceTokens() + sourceTokens,
-                    totals.paddedTokens() + (long) batch.rows() * batch.width(),
+                    totals.paddedTokens() + padded,
                     totals.targetTokens() + targetTokens);
         } finally {
             lock.unlock();
         }
+        meters.add(Metric.BATCHES, 1, name);
+        meters.observe(Metric.BATCH_ROWS, batch.rows(), name);
+        meters.add(Metric.SOURCE_TOKENS, sourceTokens, name);
+        meters.add(Metric.PADDING_TOKENS, padded - sourceTokens, name);
+        meters.add(Metric.TARGET_TOKENS, targetTokens, name);
     }
 
     private List<Job> drain() {

@@ -32,8 +32,12 @@ final class Intake {
     sealed interface Taken {
         record Refused(Refusal refusal) implements Taken {}
 
-        /** @param outcomes one for each piece */
-        record UnderWay(SourceText text, Pieces pieces, Route route, List<CompletableFuture<Outcome>> outcomes)
+        /**
+         * @param outcomes one for each piece
+         * @param submitted when they went into the queue, by {@link System#nanoTime}
+         */
+        record UnderWay(
+                SourceText text, Pieces pieces, Route route, List<CompletableFuture<Outcome>> outcomes, long submitted)
                 implements Taken {}
     }
 
@@ -74,7 +78,8 @@ final class Intake {
                     route.service()
                             .submit(
                                     pieces.list().stream().map(Piece::tokens).toList(),
-                                    text.priority().or(atLeast)));
+                                    text.priority().or(atLeast)),
+                    System.nanoTime());
         }
         return refused(
                 text,

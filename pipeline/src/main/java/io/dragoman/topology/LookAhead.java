@@ -3,6 +3,8 @@ package io.dragoman.topology;
 import io.dragoman.config.Priority;
 import io.dragoman.ingest.Ingested;
 import io.dragoman.ingest.Origin;
+import io.dragoman.metrics.Meters;
+import io.dragoman.metrics.Metric;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -43,11 +45,14 @@ import org.jspecify.annotations.Nullable;
 final class LookAhead {
     private final String topic;
     private final Intake intake;
+    private final Meters meters;
     private final Map<Integer, ConcurrentSkipListMap<Long, Intake.Taken>> taken = new ConcurrentHashMap<>();
     private final AtomicLong forgotten = new AtomicLong();
     private volatile boolean stopped;
 
-    LookAhead(String topic, Intake intake) {
+    LookAhead(String topic, Intake intake, Meters meters) {
+        this.meters = meters;
+        meters.watch(Metric.READ_AHEAD_RECORDS, this::size);
         this.topic = topic;
         this.intake = intake;
     }
@@ -107,6 +112,7 @@ final class LookAhead {
         ConcurrentSkipListMap<Long, Intake.Taken> entries = taken.remove(partition);
         if (entries != null) {
             forgotten.addAndGet(entries.size());
+            meters.add(Metric.FORGOTTEN_RECORDS, entries.size());
         }
     }
 

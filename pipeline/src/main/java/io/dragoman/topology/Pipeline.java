@@ -14,6 +14,10 @@ import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
 import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
+import io.dragoman.metrics.InstanceMetrics;
+import io.dragoman.metrics.Meters;
+import io.dragoman.metrics.Metric;
+import io.dragoman.metrics.MetricsServer;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
 import io.dragoman.tokenize.LengthPolicy;
@@ -66,6 +70,12 @@ public final class Pipeline implements AutoCloseable {
     private final Map<LanguagePair, Route> routes;
     private final @Nullable ConfluentFormat registry;
     private final LookAhead lookAhead;
+    private final InstanceMetrics metrics;
+    private final String metricsHost;
+    private final int metricsPort;
+    /** From {@link #start} on, where one is wanted. */
+    private volatile @Nullable MetricsServer server;
+
     private final Duration drain;
     private final KafkaStreams streams;
     private final boolean staticMember;
@@ -74,13 +84,16 @@ public final class Pipeline implements AutoCloseable {
     private final CountDownLatch running = new CountDownLatch(1);
     private final CountDownLatch stopped = new CountDownLatch(1);
 
-    private Pipeline(DragomanConfig config, Map<LanguagePair, Route> routes) {
+    private Pipeline(DragomanConfig config, Map<LanguagePair, Route> routes, InstanceMetrics metrics) {
+        this.metrics = metrics;
+        this.metricsHost = config.string(DragomanConfig.METRICS_HOST);
+        this.metricsPort = config.integer(DragomanConfig.METRICS_PORT);
         this.topics = config.topics();
         this.routes = routes;
         this.registry = registry(config);
         this.drain = config.millis(DragomanConfig.DRAIN_TIMEOUT_MS);
-        this.lookAhead =
-                new LookAhead(config.topics().sentences(), new Intake(reader(config, routes, registry), routes));
+        this.lookAhead = new LookAhead(
+                config.topics().sentences(), new Intake(reader(config, routes, registry), routes), metrics.meters());
         Map<String, Object> settings = streamsSettings(config, lookAhead);
         this.staticMember = settings.containsKey("main.consumer.group.instance.id")
                 || settings.containsKey("group.instance.id")
@@ -90,8 +103,11 @@ public final class Pipeline implements AutoCloseable {
                         config.topics(),
                         lookAhead,
                         output(config, registry),
-                        config.millis(DragomanConfig.MODEL_TIMEOUT_MS)),
+                        config.millis(DragomanConfig.MODEL_TIMEOUT_MS),
+                        metrics.meters()),
                 new StreamsConfig(settings));
+        metrics.bind(streams);
+        metrics.meters().watch(Metric.HEALTHY, () -> isHealthy() ? 1 : 0);
         streams.setUncaughtExceptionHandler(this::onException);
         streams.setStateListener((now, before) -> {
             if (now == KafkaStreams.State.RUNNING) {
@@ -113,10 +129,11 @@ public final class Pipeline implements AutoCloseable {
      */
     public static Pipeline open(DragomanConfig config, Path home) throws BundleException, IOException {
         Map<LanguagePair, Route> routes = new LinkedHashMap<>();
+        InstanceMetrics metrics = new InstanceMetrics();
         try {
             for (String name : config.list(DragomanConfig.BUNDLES)) {
                 Bundle bundle = Bundle.open(bundleFolder(home, name));
-                Route route = route(config, bundle);
+                Route route = route(config, bundle, metrics.meters());
                 Route before = routes.put(pair(bundle.manifest()), route);
                 if (before != null) {
                     closeRoute(before);
@@ -124,9 +141,10 @@ public final class Pipeline implements AutoCloseable {
                             DragomanConfig.BUNDLES, name, "two bundles translate " + pair(bundle.manifest()));
                 }
             }
-            return new Pipeline(config, routes);
+            return new Pipeline(config, routes, metrics);
         } catch (BundleException | IOException | RuntimeException e) {
             routes.values().forEach(Pipeline::closeRoute);
+            metrics.close();
             throw e;
         }
     }
@@ -148,7 +166,8 @@ public final class Pipeline implements AutoCloseable {
                 manifest.languages().source(), manifest.languages().target());
     }
 
-    private static Route route(DragomanConfig config, Bundle bundle) throws BundleException, IOException {
+    private static Route route(DragomanConfig config, Bundle bundle, Meters meters)
+            throws BundleException, IOException {
         checkFit(config, bundle.manifest());
         Integer gpu = config.gpu();
         OnnxTranslationModel.Placement placement =
@@ -165,7 +184,8 @@ public final class Pipeline implements AutoCloseable {
                             options(config, bundle.manifest()),
                             batchLimits(config),
                             workers(config),
-                            config.integer(DragomanConfig.MODEL_FAILURE_LIMIT)));
+                            config.integer(DragomanConfig.MODEL_FAILURE_LIMIT),
+                            meters));
         } catch (IOException | RuntimeException e) {
             model.close();
             throw e;
@@ -310,6 +330,7 @@ public final class Pipeline implements AutoCloseable {
         }
         if (replacements.incrementAndGet() <= THREAD_REPLACEMENTS) {
             LOG.warn("a stream thread died and is replaced: {}", exception.toString());
+            metrics.meters().add(Metric.REPLACED_THREADS, 1);
             return StreamThreadExceptionResponse.REPLACE_THREAD;
         }
         return stop("stream threads died " + replacements.get() + " times, the last time with: " + exception);
@@ -322,11 +343,22 @@ public final class Pipeline implements AutoCloseable {
     }
 
     /**
-     * Joins the group and returns at once.
+     * Joins the group, serves the metrics where {@code metrics.port} says so, and returns at once.
      *
+     * @throws IOException when the metrics cannot be served there
      * @throws io.dragoman.wire.RegistryException when there is a schema registry and it does not take the schemas
      */
-    public void start() {
+    public void start() throws IOException {
+        if (metricsPort > 0) {
+            server = MetricsServer.start(
+                    metricsHost,
+                    metricsPort,
+                    new MetricsServer.Told(
+                            metrics::scrape,
+                            () -> running.getCount() == 0,
+                            () -> isHealthy() && streams.state() == KafkaStreams.State.RUNNING,
+                            () -> fault.get() == null && stopped.getCount() > 0));
+        }
         if (registry != null) {
             OutputRecords.schemas(topics).forEach(registry::prepare);
         }
@@ -369,6 +401,11 @@ public final class Pipeline implements AutoCloseable {
         return totals;
     }
 
+    /** Everything this instance measures, in Prometheus' text format. */
+    public String metrics() {
+        return metrics.scrape();
+    }
+
     /** How many sentences were read ahead and then left to another instance, which translates them again. */
     public long leftToOthers() {
         return lookAhead.forgotten();
@@ -394,6 +431,11 @@ public final class Pipeline implements AutoCloseable {
                 : CloseOptions.GroupMembershipOperation.LEAVE_GROUP;
         streams.close(CloseOptions.timeout(drain.plus(FAREWELL)).withGroupMembershipOperation(membership));
         routes.values().forEach(Pipeline::closeRoute);
+        MetricsServer served = server;
+        if (served != null) {
+            served.close();
+        }
+        metrics.close();
     }
 
     private static void awaitLastPoll() {

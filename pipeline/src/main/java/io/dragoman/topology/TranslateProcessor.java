@@ -6,10 +6,14 @@ import io.dragoman.ingest.Origin;
 import io.dragoman.ingest.Refusal;
 import io.dragoman.ingest.Refusal.Reason;
 import io.dragoman.ingest.Refusal.Stage;
+import io.dragoman.metrics.Meters;
+import io.dragoman.metrics.Metric;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.tokenize.Piece;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -37,9 +41,12 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final OutputRecords output;
     private final Duration timeout;
     private final SamePartition partitioner;
+    private final Meters meters;
     private @Nullable ProcessorContext<byte[], byte[]> context;
 
-    TranslateProcessor(LookAhead lookAhead, OutputRecords output, Duration timeout, SamePartition partitioner) {
+    TranslateProcessor(
+            LookAhead lookAhead, OutputRecords output, Duration timeout, SamePartition partitioner, Meters meters) {
+        this.meters = meters;
         this.lookAhead = lookAhead;
         this.output = output;
         this.timeout = timeout;
@@ -95,6 +102,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
             }
             results.add((Outcome.Translated) outcome);
         }
+        Duration known = Duration.ofNanos(System.nanoTime() - underWay.submitted());
         OutputRecords.Values values = output.values(
                 underWay.text(),
                 underWay.pieces(),
@@ -110,6 +118,19 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         here.forward(record.withValue(values.translation()), TranslationTopology.TRANSLATIONS);
         values.alignment()
                 .ifPresent(alignment -> here.forward(record.withValue(alignment), TranslationTopology.ALIGNMENTS));
+        measure(results, known, Duration.ofMillis(here.currentSystemTimeMs() - record.timestamp()));
+    }
+
+    /** Of a text in pieces the one that took longest counts. */
+    private void measure(List<Outcome.Translated> results, Duration known, Duration endToEnd) {
+        Outcome.Translated last = Collections.max(
+                results, Comparator.comparing(result -> result.queued().plus(result.inference())));
+        Duration worked = last.queued().plus(last.inference());
+        meters.took(Metric.STAGE, last.queued(), "queue");
+        meters.took(Metric.STAGE, last.inference(), "inference");
+        meters.took(Metric.STAGE, known.compareTo(worked) > 0 ? known.minus(worked) : Duration.ZERO, "turn");
+        meters.took(Metric.END_TO_END, endToEnd.isNegative() ? Duration.ZERO : endToEnd);
+        meters.add(Metric.PUBLISHED, 1);
     }
 
     /** Nothing for a text that is one piece. */
@@ -178,6 +199,8 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
                 origin.partition(),
                 origin.offset(),
                 refusal.reason());
+        meters.add(
+                Metric.REJECTED, 1, refusal.reason().toString(), refusal.stage().toString());
         byte[] value = output.rejection(refusal, origin, record.key(), record.value(), record.headers());
         boolean carried = OutputRecords.luggageBytes(record.key(), record.headers()) <= OutputRecords.MAX_LUGGAGE_BYTES;
         context()

@@ -1,6 +1,7 @@
 package io.dragoman.topology;
 
 import io.dragoman.config.TopicNames;
+import io.dragoman.metrics.Meters;
 import io.dragoman.publish.OutputRecords;
 import java.time.Duration;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -36,13 +37,16 @@ final class TranslationTopology {
 
     private TranslationTopology() {}
 
-    static Topology build(TopicNames topics, LookAhead lookAhead, OutputRecords output, Duration timeout) {
+    static Topology build(
+            TopicNames topics, LookAhead lookAhead, OutputRecords output, Duration timeout, Meters meters) {
         ByteArraySerializer bytes = new ByteArraySerializer();
         SamePartition partitioner = new SamePartition();
         return new Topology()
                 .addSource(SENTENCES, new ByteArrayDeserializer(), new ByteArrayDeserializer(), topics.sentences())
                 .addProcessor(
-                        TRANSLATE, () -> new TranslateProcessor(lookAhead, output, timeout, partitioner), SENTENCES)
+                        TRANSLATE,
+                        () -> new TranslateProcessor(lookAhead, output, timeout, partitioner, meters),
+                        SENTENCES)
                 .addStateStore(
                         Stores.keyValueStoreBuilder(
                                         Stores.persistentKeyValueStore(ANCHOR), Serdes.ByteArray(), Serdes.ByteArray())

@@ -67,6 +67,8 @@ class DragomanConfigTest {
         expected.put("rejection.max.value.bytes", "500000");
         expected.put("processing.guarantee", "exactly_once_v2");
         expected.put("commit.interval.ms", "100");
+        expected.put("metrics.port", "0");
+        expected.put("metrics.host", "127.0.0.1");
         expected.put("stream.threads", "2");
         expected.put("read.ahead.rows", "1000");
         expected.put("drain.timeout.ms", "20000");

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.config.Priority;
+import io.dragoman.metrics.Meters;
 import io.dragoman.tokenize.Texts;
 import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
@@ -36,7 +37,12 @@ class TranslationServiceTest {
     private static TranslationService service(
             TranslationModel model, int rows, Duration linger, int workers, int failureLimit) {
         return new TranslationService(
-                model, GREEDY, new BatchLimits(rows, 10_000, linger, 512, 128, Duration.ZERO), workers, failureLimit);
+                model,
+                GREEDY,
+                new BatchLimits(rows, 10_000, linger, 512, 128, Duration.ZERO),
+                workers,
+                failureLimit,
+                Meters.none());
     }
 
     private static Outcome get(CompletableFuture<Outcome> future) throws Exception {

@@ -5,6 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.TopicNames;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -62,6 +69,74 @@ class RestartIT {
                 process.terminate();
                 assertEquals(143, process.await(), process.err());
             }
+        }
+    }
+
+    @Test
+    void shouldLoseNothingWithAtLeastOnceAndTellItsMetrics() throws Exception {
+        int sentences = 150;
+        int port = freePort();
+        try (TestCluster cluster = new TestCluster(folder.resolve("at-least-once"))) {
+            Map<String, String> settings = cluster.settings(
+                    "at-least-once",
+                    Map.of(
+                            DragomanConfig.PROCESSING_GUARANTEE,
+                            "at_least_once",
+                            DragomanConfig.MODEL_BEAM_SIZE,
+                            "1",
+                            DragomanConfig.METRICS_PORT,
+                            String.valueOf(port),
+                            "kafka.main.consumer.group.instance.id",
+                            "at-least-once-0"));
+            Path config = folder.resolve("at-least-once.properties");
+            Files.write(
+                    config,
+                    settings.entrySet().stream()
+                            .map(entry -> entry.getKey() + "=" + entry.getValue())
+                            .toList());
+            TopicNames topics = TestCluster.topics(settings);
+            for (int i = 0; i < sentences; i++) {
+                cluster.sendSoon(topics.sentences(), i % 3, String.valueOf(i), "Voici la phrase numéro " + i + ".");
+            }
+            cluster.flush();
+            try (DragomanProcess process = DragomanProcess.start(folder, "run", "--config", config.toString())) {
+                cluster.awaitMoreThan(topics.translations(), 10);
+                process.kill();
+            }
+            try (DragomanProcess process = DragomanProcess.start(folder, "run", "--config", config.toString())) {
+                for (String topic : List.of(topics.translations(), topics.alignments())) {
+                    Map<Integer, List<Integer>> firsts = cluster.readKeys(topic, sentences).stream()
+                            .collect(Collectors.groupingBy(
+                                    ConsumerRecord::partition,
+                                    Collectors.mapping(
+                                            record -> Integer.parseInt(TestCluster.text(record.key())),
+                                            Collectors.collectingAndThen(Collectors.toList(), keys -> keys.stream()
+                                                    .distinct()
+                                                    .toList()))));
+                    assertEquals(
+                            sentences,
+                            firsts.values().stream().mapToInt(List::size).sum());
+                    firsts.values()
+                            .forEach(keys -> assertEquals(keys.stream().sorted().toList(), keys));
+                }
+                String metrics = HttpClient.newHttpClient()
+                        .send(
+                                HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/metrics"))
+                                        .build(),
+                                HttpResponse.BodyHandlers.ofString())
+                        .body();
+                assertTrue(metrics.contains("\ndragoman_healthy 1.0\n"), metrics);
+                assertTrue(metrics.contains("\ndragoman_batches_total{model="), metrics);
+                assertTrue(metrics.contains("kafka_consumer_fetch_manager_records_lag"), metrics);
+                process.terminate();
+                assertEquals(143, process.await(), process.err());
+            }
+        }
+    }
+
+    private static int freePort() throws IOException {
+        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            return socket.getLocalPort();
         }
     }
 

@@ -106,6 +106,18 @@ final class TestCluster implements AutoCloseable {
         return read(topic, records -> records.size() >= count, Duration.ofMillis(500));
     }
 
+    /** Everything in a topic once it has records of {@code count} keys. */
+    List<ConsumerRecord<byte[], byte[]>> readKeys(String topic, int count) {
+        return read(
+                topic,
+                records -> records.stream()
+                                .map(record -> text(record.key()))
+                                .distinct()
+                                .count()
+                        >= count,
+                Duration.ofMillis(500));
+    }
+
     /** What should not be there would come within {@code after}. */
     private List<ConsumerRecord<byte[], byte[]>> read(
             String topic, Predicate<List<ConsumerRecord<byte[], byte[]>>> enough, Duration after) {

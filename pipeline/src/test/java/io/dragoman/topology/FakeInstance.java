@@ -9,6 +9,7 @@ import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
 import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
+import io.dragoman.metrics.Meters;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.publish.RecordEncoder;
 import io.dragoman.tokenize.LengthPolicy;
@@ -57,7 +58,8 @@ final class FakeInstance implements AutoCloseable {
                     new DecodingOptions(1, 30, 0),
                     new BatchLimits(settings.rows, 10_000, settings.linger, 512, 128, Duration.ofMinutes(1)),
                     1,
-                    settings.failureLimit);
+                    settings.failureLimit,
+                    settings.meters);
             services.add(service);
             LanguagePair pair = new LanguagePair(
                     model.manifest().languages().source(),
@@ -74,7 +76,7 @@ final class FakeInstance implements AutoCloseable {
                 new LanguagePair("fr", "en"),
                 routes.keySet(),
                 settings.characters);
-        lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes));
+        lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes), settings.meters);
         OutputRecords output = new OutputRecords(new OutputRecords.Settings(
                 RecordEncoder.singleObject(),
                 TOPICS.translations(),
@@ -84,12 +86,13 @@ final class FakeInstance implements AutoCloseable {
                 900_000,
                 500,
                 1));
-        topology = TranslationTopology.build(TOPICS, lookAhead, output, settings.timeout);
+        topology = TranslationTopology.build(TOPICS, lookAhead, output, settings.timeout, settings.meters);
     }
 
     /** What may differ between tests; the defaults send each sentence alone and at once. */
     static final class Settings {
         private final List<TranslationModel> models;
+        private Meters meters = Meters.none();
         private int rows = 64;
         private Duration linger = Duration.ZERO;
         private int failureLimit = 100;
@@ -101,6 +104,11 @@ final class FakeInstance implements AutoCloseable {
 
         private Settings(List<TranslationModel> models) {
             this.models = models;
+        }
+
+        Settings measuredBy(Meters to) {
+            this.meters = to;
+            return this;
         }
 
         /** Batches leave when they have {@code rows} sentences, and only then. */

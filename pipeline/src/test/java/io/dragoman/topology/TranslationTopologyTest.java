@@ -13,6 +13,7 @@ import io.dragoman.infer.AlignmentMatrix;
 import io.dragoman.infer.FakeTranslationModel;
 import io.dragoman.infer.Hypothesis;
 import io.dragoman.infer.ModelException;
+import io.dragoman.metrics.Meters;
 import io.dragoman.schema.Alignment;
 import io.dragoman.schema.Cut;
 import io.dragoman.schema.Extent;
@@ -26,6 +27,7 @@ import io.dragoman.schema.TrustedRecords;
 import io.dragoman.tokenize.LengthPolicy;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TinyTokenizer;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -375,6 +377,41 @@ class TranslationTopologyTest {
         assertEquals("dragoman.sentences-0-2", rejection.getId());
         assertEquals("no answer for poison", rejection.getExplanation());
         assertNothingForwarded();
+    }
+
+    @Test
+    void shouldCountWhatBecameOfEachRecord() {
+        FakeTranslationModel model = FakeInstance.dictionary().failingOn(text -> text.equals("poison"));
+        SimpleMeterRegistry registry = new SimpleMeterRegistry();
+        start(FakeInstance.of(model).fullBatchesOf(4).measuredBy(new Meters(registry)));
+        List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
+        for (String text : List.of("le", "chat noir", "poison", "noir", "trop tard")) {
+            records.add(polled(SENTENCES, 0, records.size(), text.getBytes(UTF_8)));
+        }
+        lookAhead(records);
+        assertEquals(5, registry.get("dragoman.read.ahead.records").gauge().value());
+        List.of("le", "chat noir", "poison", "noir").forEach(this::send);
+        assertEquals(3, registry.get("dragoman.translations").counter().count());
+        assertEquals(
+                1,
+                registry.get("dragoman.rejections")
+                        .tags("reason", "MODEL_FAILURE", "stage", "INFER")
+                        .counter()
+                        .count());
+        // all four, then two and two, then one and one
+        assertEquals(3, registry.get("dragoman.failed.runs").counter().count());
+        assertEquals(2, registry.get("dragoman.batches").counter().count());
+        assertEquals(3, registry.get("dragoman.batch.rows").summary().totalAmount());
+        assertEquals(
+                3, registry.get("dragoman.stage").tags("stage", "turn").timer().count());
+        assertEquals(3, registry.get("dragoman.end.to.end").timer().count());
+        assertEquals(1, registry.get("dragoman.queue.sentences").gauge().value(), "one waits for company");
+        double source = registry.get("dragoman.source.tokens").counter().count();
+        double padding = registry.get("dragoman.padding.tokens").counter().count();
+        assertTrue(source > 3 && padding > 0 && padding < source, source + " tokens, " + padding + " of padding");
+        driver.close();
+        driver = null;
+        assertEquals(1, registry.get("dragoman.forgotten.records").counter().count());
     }
 
     private static final String LONG_TEXT = "Le chat noir le chat. Le noir chat le chat!\nchat le noir le chat noir.";
