@@ -115,6 +115,19 @@ final class Ledger {
         return Duration.ofNanos(now - oldest);
     }
 
+    /** How many sentences still miss a record. */
+    synchronized long open() {
+        long open = 0;
+        for (int partition = 0; partition < sent.size(); partition++) {
+            long whole = Long.MAX_VALUE;
+            for (List<Lane> some : lanes.values()) {
+                whole = Math.min(whole, some.get(partition).firstMissing());
+            }
+            open += sent.get(partition).size() - whole;
+        }
+        return open;
+    }
+
     /** To be called often: notes whether sentences wait too long. */
     synchronized void tick(long now) {
         if (fault != null && waiting(now).compareTo(NORMAL) > 0) {

@@ -117,6 +117,12 @@ final class Stage implements AutoCloseable {
         settle();
     }
 
+    /** Starts sending once all instances have joined, and returns at once. */
+    void beginUnsettled() throws IOException, InterruptedException, ChaosException {
+        awaitJoined();
+        traffic.start();
+    }
+
     private void awaitJoined() throws IOException, InterruptedException, ChaosException {
         for (Child instance : instances) {
             instance.awaitLog(", reading ");

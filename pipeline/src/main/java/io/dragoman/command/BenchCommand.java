@@ -19,6 +19,7 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -70,6 +71,19 @@ final class BenchCommand implements Callable<Integer> {
             description = "Searches to measure, one after the other (default: the bundle's, then 1, greedy).")
     private List<Integer> beamSizes = new ArrayList<>();
 
+    @Option(
+            names = "--latency",
+            description = "Print throughput and latency against linger, batch size and commit interval in place of the"
+                    + " comparison.")
+    private boolean latency;
+
+    @Option(
+            names = "--seconds",
+            paramLabel = "N",
+            defaultValue = "15",
+            description = "With --latency, how long each load is kept up (default: ${DEFAULT-VALUE}).")
+    private int seconds;
+
     @Option(names = "--set", paramLabel = "NAME=VALUE", description = "A setting of the pipeline; may be repeated.")
     private Map<String, String> settings = new HashMap<>();
 
@@ -93,8 +107,8 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        if (sentences < 8 || rounds < 1) {
-            throw new CommandException("--sentences should be at least 8 and --rounds at least 1");
+        if (sentences < 8 || rounds < 1 || seconds < 1) {
+            throw new CommandException("--sentences should be at least 8, --rounds and --seconds at least 1");
         }
         List<String> lines = lines();
         Bundle opened = Bundle.open(Home.bundle(bundle));
@@ -102,6 +116,11 @@ final class BenchCommand implements Callable<Integer> {
             beamSizes = List.of(opened.manifest().decoding().beamSize(), 1);
         }
         settings.putIfAbsent(DragomanConfig.BUNDLES, bundle);
+        if (latency) {
+            settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSizes.get(0)));
+            new LatencyCurve(settings, lines, Duration.ofSeconds(seconds), System.out).run();
+            return 0;
+        }
         for (int beamSize : beamSizes) {
             settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
             measure(opened, lines);

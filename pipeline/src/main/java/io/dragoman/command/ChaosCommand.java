@@ -153,7 +153,7 @@ final class ChaosCommand implements Callable<Integer> {
     }
 
     /** Runs at the JVM's end, beside the hook that ends the processes: what they still write is deleted again. */
-    private static void delete(Path folder) {
+    static void delete(Path folder) {
         for (int i = 0; i < 20; i++) {
             try {
                 Home.deleteTree(folder);

@@ -35,7 +35,8 @@ import picocli.CommandLine.ScopeType;
             BundleCommand.class,
             ConfigCommand.class,
             BenchCommand.class,
-            ChaosCommand.class
+            ChaosCommand.class,
+            SoakCommand.class
         })
 public final class Dragoman {
     @Option(

@@ -47,6 +47,11 @@ public enum Metric {
             Kind.TIMER,
             "seconds",
             "From the record's timestamp to the records made from it, without the commit that makes them visible."),
+    ADMITTED(
+            "dragoman.admitted",
+            Kind.TIMER,
+            "seconds",
+            "From when a sentence was read to the records made from it: bounded, however many wait in the topic."),
     PUBLISHED("dragoman.translations", Kind.COUNTER, "", "Translations published."),
     REJECTED("dragoman.rejections", Kind.COUNTER, "", "Texts rejected, by reason and stage.", Tag.REASON, Tag.STAGE),
     FAILED_RUNS(

@@ -129,6 +129,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         meters.took(Metric.STAGE, last.queued(), "queue");
         meters.took(Metric.STAGE, last.inference(), "inference");
         meters.took(Metric.STAGE, known.compareTo(worked) > 0 ? known.minus(worked) : Duration.ZERO, "turn");
+        meters.took(Metric.ADMITTED, known);
         meters.took(Metric.END_TO_END, endToEnd.isNegative() ? Duration.ZERO : endToEnd);
         meters.add(Metric.PUBLISHED, 1);
     }

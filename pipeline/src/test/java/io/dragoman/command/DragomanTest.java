@@ -102,7 +102,8 @@ class DragomanTest {
                 "bundle import --help",
                 "config --help",
                 "bench --help",
-                "chaos --help"
+                "chaos --help",
+                "soak --help"
             })
     void shouldHelpWithEveryCommand(String arguments) {
         assertEquals(0, Dragoman.execute(arguments.split(" ")));
@@ -215,7 +216,7 @@ class DragomanTest {
         assertEquals("dragoman: --port should be 0 to 65535: was 65536", complaint());
         err.reset();
         assertEquals(1, Dragoman.execute("bench", "--sentences", "7"));
-        assertEquals("dragoman: --sentences should be at least 8 and --rounds at least 1", complaint());
+        assertEquals("dragoman: --sentences should be at least 8, --rounds and --seconds at least 1", complaint());
     }
 
     @Test
