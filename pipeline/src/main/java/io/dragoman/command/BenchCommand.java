@@ -48,6 +48,10 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true)
 final class BenchCommand implements Callable<Integer> {
     private static final long SEED = 1;
+    private static final int WARM_UP_SENTENCES = 500;
+    private static final int LATENCY_SENTENCES = 1000;
+    /** A pipeline takes a moment to fill and to empty: it is at saturation in between. */
+    private static final int BARE_SECONDS = 10;
 
     @Option(names = "--bundle", defaultValue = "fr-en", description = "The model (default: ${DEFAULT-VALUE}).")
     private String bundle = "fr-en";
@@ -57,9 +61,10 @@ final class BenchCommand implements Callable<Integer> {
 
     @Option(
             names = "--sentences",
-            defaultValue = "2000",
-            description = "How many; the file is repeated or cut (default: ${DEFAULT-VALUE}).")
-    private int sentences;
+            paramLabel = "N",
+            description =
+                    "How many; the file is repeated or cut (default: as many as the bare model does in ten seconds).")
+    private @Nullable Integer sentences;
 
     @Option(names = "--rounds", defaultValue = "3", description = "Rounds (default: ${DEFAULT-VALUE}).")
     private int rounds;
@@ -107,10 +112,10 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        if (sentences < 8 || rounds < 1 || seconds < 1) {
+        if ((sentences != null && sentences < 8) || rounds < 1 || seconds < 1) {
             throw new CommandException("--sentences should be at least 8, --rounds and --seconds at least 1");
         }
-        List<String> lines = lines();
+        List<String> some = lines();
         Bundle opened = Bundle.open(Home.bundle(bundle));
         if (beamSizes.isEmpty()) {
             beamSizes = List.of(opened.manifest().decoding().beamSize(), 1);
@@ -118,19 +123,24 @@ final class BenchCommand implements Callable<Integer> {
         settings.putIfAbsent(DragomanConfig.BUNDLES, bundle);
         if (latency) {
             settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSizes.get(0)));
-            new LatencyCurve(settings, lines, Duration.ofSeconds(seconds), System.out).run();
+            new LatencyCurve(
+                            settings,
+                            repeated(some, sentences == null ? LATENCY_SENTENCES : sentences),
+                            Duration.ofSeconds(seconds),
+                            System.out)
+                    .run();
             return 0;
         }
         for (int beamSize : beamSizes) {
             settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
-            measure(opened, lines);
+            measure(opened, some);
             System.out.println();
         }
         System.out.println("peak memory of this process, two models and a broker in it: " + peakMemory());
         return 0;
     }
 
-    private void measure(Bundle opened, List<String> lines) throws Exception {
+    private void measure(Bundle opened, List<String> some) throws Exception {
         List<Measured> bare = new ArrayList<>();
         List<Measured> piped = new ArrayList<>();
         List<Measured> singly = new ArrayList<>();
@@ -141,9 +151,15 @@ final class BenchCommand implements Callable<Integer> {
                                 local.config().gpu(), local.config().integer(DragomanConfig.MODEL_THREADS)));
                 TokenizerPair tokenizers = opened.openTokenizers()) {
             BatchLimits limits = Pipeline.batchLimits(local.config());
-            List<TokenizedText> texts =
-                    lines.stream().map(tokenizers.source()::tokenize).toList();
-            List<TokenizedText> few = texts.subList(0, texts.size() / 4);
+            List<String> warmUp = repeated(some, sentences == null ? WARM_UP_SENTENCES : Math.max(8, sentences / 4));
+            bare(local.config(), model, limits, tokenized(warmUp, tokenizers)); // compiled and in the caches
+            double rate = bare(local.config(), model, limits, tokenized(warmUp, tokenizers))
+                    .rate();
+            piped(local, warmUp);
+            List<String> lines = repeated(
+                    some, sentences == null ? (int) Math.max(WARM_UP_SENTENCES, rate * BARE_SECONDS) : sentences);
+            List<TokenizedText> texts = tokenized(lines, tokenizers);
+            List<TokenizedText> few = texts.subList(0, texts.size() / 8);
             System.out.printf(
                     Locale.ROOT,
                     "beam %d: %d sentences, %.1f source tokens each, batches of at most %d rows and %d tokens, %d"
@@ -155,8 +171,6 @@ final class BenchCommand implements Callable<Integer> {
                     limits.paddedTokens(),
                     Pipeline.workers(local.config()));
             System.out.flush();
-            bare(local.config(), model, limits, few); // warm-up, not counted
-            piped(local, lines);
             for (int round = 1; round <= rounds; round++) {
                 bare.add(bare(local.config(), model, limits, texts));
                 piped.add(piped(local, lines));
@@ -187,12 +201,20 @@ final class BenchCommand implements Callable<Integer> {
         if (all.isEmpty()) {
             throw new CommandException(given + ": should have at least one sentence");
         }
-        List<String> lines = new ArrayList<>(sentences);
-        while (lines.size() < sentences) {
+        return all;
+    }
+
+    private static List<String> repeated(List<String> all, int count) {
+        List<String> lines = new ArrayList<>(count);
+        while (lines.size() < count) {
             lines.add(all.get(lines.size() % all.size()));
         }
         Collections.shuffle(lines, new Random(SEED)); // so that any part is a fair sample of the whole
         return lines;
+    }
+
+    private static List<TokenizedText> tokenized(List<String> lines, TokenizerPair tokenizers) {
+        return lines.stream().map(tokenizers.source()::tokenize).toList();
     }
 
     private static Measured bare(
