@@ -134,6 +134,12 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
+def diagonal(pair: GoldPair) -> Links:
+    """A link for each target word, to the source word at the same share of its sentence: a straight line."""
+    sources, targets = _size(pair.source), _size(pair.target)
+    return frozenset((j * sources // targets, j) for j in range(targets)) if sources else frozenset()
+
+
 def agreement(found: Iterable[Links], gold: Iterable[GoldPair]) -> Agreement:
     """Over all pairs, whose links `found` has in the same order."""
     total = Agreement()

@@ -9,6 +9,10 @@ from model_export.systems import SYSTEMS
 _NAMES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "ro": "Romanian"}
 
 
+def _processor(training: dict[str, Any]) -> str:
+    return f" ({training['processor_hours']} of processor time)" if "processor_hours" in training else ""
+
+
 def write(manifest: dict[str, Any]) -> str:
     """Markdown for people; every figure in it comes from the manifest."""
     source, target = (_NAMES.get(manifest["languages"][side], "?") for side in ("source", "target"))
@@ -99,8 +103,9 @@ def _making(manifest: dict[str, Any]) -> str:
         export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
         verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
     remark = f"\n\n{training['remark']}" if training.get("remark") else ""
+    hours = f"{training['hours']} hours{_processor(training)}"
     return f"""## How it was made
-{training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {training["hours"]} hours,
+{training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {hours},
 seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
 validation with the best greedy BLEU, {_STORED[weights]}.
 The configuration says how much of each file one pass takes.{remark}

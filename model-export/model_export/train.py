@@ -172,7 +172,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
         print(f"weights begin as {before}'s", flush=True)
     averaged = copy.deepcopy(model).eval()
     optimizers = Optimizers(model, settings)
-    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0, "best": -1.0}
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "processor": 0.0, "tokens": 0, "best": -1.0}
     if (folder / "last.pt").exists():
         saved = torch.load(folder / "last.pt", map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -181,7 +181,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
         torch.set_rng_state(saved["random"].cpu())
         if device.type == "cuda" and "cuda_random" in saved:
             torch.cuda.set_rng_state(saved["cuda_random"].cpu())
-        state = saved["state"]
+        state |= saved["state"]
         print(f"resuming after update {state['step']}", flush=True)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{config.name}: {parameters:,} parameters on {device}, {settings.steps} updates", flush=True)
@@ -189,7 +189,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     held_out = [
         (f.name, read_pairs(data / f.file, count=settings.validate_lines, swap=f.swap)) for f in config.validate
     ]
-    began, tokens, losses, since = time.monotonic(), 0, 0.0, 0
+    began, busy, tokens, losses, since = time.monotonic(), time.process_time(), 0, 0.0, 0
     for batch in stream(config, data, subwords, state["step"], links):
         if state["step"] >= settings.steps:
             break
@@ -206,6 +206,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
         if validate or state["step"] % 50 == 0:
             seconds = time.monotonic() - began
             state["seconds"] += seconds
+            state["processor"] += time.process_time() - busy
             state["tokens"] += tokens
             left = (settings.steps - state["step"]) * seconds / since
             print(
@@ -213,11 +214,11 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
                 f"{tokens / seconds:,.0f} target tokens/s  {left / 60:.0f} min left",
                 flush=True,
             )
-            began, tokens, losses, since = time.monotonic(), 0, 0.0, 0
+            began, busy, tokens, losses, since = time.monotonic(), time.process_time(), 0, 0.0, 0
         if validate:
             _validate(averaged, subwords, held_out, state, folder)
             _save(folder / "last.pt", model, averaged, optimizers, state)
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.process_time()
 
 
 def _update(

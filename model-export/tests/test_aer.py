@@ -11,6 +11,7 @@ from model_export.aer import (
     GoldPair,
     Links,
     agreement,
+    diagonal,
     grow_diag,
     read_gold,
     read_links,
@@ -154,3 +155,10 @@ def test_published_aligners_should_get_their_published_figures(
     found = agreement(read_links(folder / f"baselines/ron-eng.naacl2003-test.{aligner}.links.zst", pairs), pairs)
     figures = [round(100 * share, 1) for share in (found.aer, found.precision, found.recall)]
     assert figures == pytest.approx([aer, precision, recall], abs=0.001)
+
+
+def test_the_diagonal_should_link_each_target_word_at_its_share() -> None:
+    pair = GoldPair("a b c d", "x y", frozenset(), frozenset())
+    assert diagonal(pair) == {(0, 0), (2, 1)}
+    assert diagonal(GoldPair("a", "x y z", frozenset(), frozenset())) == {(0, 0), (0, 1), (0, 2)}
+    assert diagonal(GoldPair("", "x", frozenset(), frozenset())) == frozenset()

@@ -50,6 +50,8 @@ def test_systems_should_be_trained_scored_and_put_side_by_side(tmp_path: Path, d
     assert text.index("| S0 | Seq2Seq |") < text.index("| S1 | RNNsearch |")
     assert "no attention" in text
     assert "from 1-10 to 31-50 words" in text
+    assert f"a straight diagonal has {made[0].aer_diagonal:.1f}." in text
+    assert 0 < made[0].aer_diagonal < 100
     assert "Le chat noir est sur le tapis  →  " in text
     assert (tmp_path / "plot.svg").read_text(encoding="utf-8").startswith("<?xml")
     (tmp_path / "runs" / "seq2seq" / "results.json").unlink()
