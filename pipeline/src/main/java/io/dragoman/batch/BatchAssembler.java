@@ -54,11 +54,17 @@ public final class BatchAssembler<T> {
         waitingTokens += length;
     }
 
-    /** Puts the sentences that {@code wanted} holds for at the front, in the order they wait in; false when none does. */
-    public boolean hurry(Predicate<? super T> wanted) {
+    /**
+     * Puts the sentences that {@code wanted} holds for at the front, in the order they wait in; false when none does.
+     *
+     * @param count for how many it holds at most: no more are looked for
+     */
+    public boolean hurry(Predicate<? super T> wanted, int count) {
         List<Waiting<T>> hurried = new ArrayList<>();
         List<Waiting<T>> others = new ArrayList<>();
-        for (Waiting<T> entry : waiting) {
+        int seen = 0;
+        while (seen < waiting.size() && hurried.size() < count) {
+            Waiting<T> entry = waiting.get(seen++);
             (wanted.test(entry.sentence()) ? hurried : others).add(entry);
         }
         if (hurried.isEmpty()) {
@@ -67,9 +73,10 @@ public final class BatchAssembler<T> {
         long first = waiting.get(0).deadline();
         hurried.replaceAll(entry ->
                 new Waiting<>(entry.sentence(), entry.length(), entry.since(), Math.min(entry.deadline(), first)));
-        waiting.clear();
-        waiting.addAll(hurried);
-        waiting.addAll(others);
+        hurried.addAll(others);
+        for (int i = 0; i < seen; i++) {
+            waiting.set(i, hurried.get(i));
+        }
         return true;
     }
 

@@ -155,10 +155,10 @@ final class BenchCommand implements Callable<Integer> {
             bare(local.config(), model, limits, tokenized(warmUp, tokenizers)); // compiled and in the caches
             double rate = bare(local.config(), model, limits, tokenized(warmUp, tokenizers))
                     .rate();
-            piped(local, warmUp);
             List<String> lines = repeated(
                     some, sentences == null ? (int) Math.max(WARM_UP_SENTENCES, rate * BARE_SECONDS) : sentences);
             List<TokenizedText> texts = tokenized(lines, tokenizers);
+            piped(local, lines); // broker, clients and stream compiled too
             List<TokenizedText> few = texts.subList(0, texts.size() / 8);
             System.out.printf(
                     Locale.ROOT,

@@ -48,7 +48,12 @@ public final class TranslationService implements AutoCloseable {
         private boolean failed;
     }
 
-    private record Job(TokenizedText text, Group group, long submitted, CompletableFuture<Outcome> result) {}
+    private record Job(TokenizedText text, Group group, long submitted, Result result) {}
+
+    /** A result that knows whether its sentence still waits for a batch. */
+    private static final class Result extends CompletableFuture<Outcome> {
+        private volatile boolean waiting = true;
+    }
 
     /** Totals since the start; padded tokens count rows x width. */
     public record Totals(long batches, long sentences, long sourceTokens, long paddedTokens, long targetTokens) {
@@ -125,7 +130,7 @@ public final class TranslationService implements AutoCloseable {
         lock.lock();
         try {
             for (TokenizedText piece : pieces) {
-                CompletableFuture<Outcome> result = new CompletableFuture<>();
+                Result result = new Result();
                 results.add(result);
                 if (broken != null) {
                     result.completeExceptionally(broken);
@@ -149,13 +154,17 @@ public final class TranslationService implements AutoCloseable {
     @SuppressWarnings("CollectionUndefinedEquality") // by identity
     public void hurry(List<CompletableFuture<Outcome>> results) {
         Set<CompletableFuture<Outcome>> wanted = Collections.newSetFromMap(new IdentityHashMap<>());
-        results.stream().filter(result -> !result.isDone()).forEach(wanted::add);
-        if (wanted.isEmpty()) {
+        for (CompletableFuture<Outcome> result : results) {
+            if (!result.isDone() && result instanceof Result own && own.waiting) {
+                wanted.add(result);
+            }
+        }
+        if (wanted.isEmpty()) { // the common case: done, or running
             return;
         }
         lock.lock();
         try {
-            queue.hurry(job -> wanted.contains(job.result()));
+            queue.hurry(job -> wanted.contains(job.result()), wanted.size());
         } finally {
             lock.unlock();
         }
@@ -230,6 +239,7 @@ public final class TranslationService implements AutoCloseable {
                 long now = System.nanoTime();
                 List<Job> batch = queue.next(now);
                 if (!batch.isEmpty()) {
+                    batch.forEach(job -> job.result().waiting = false);
                     if (queue.size() > 0) {
                         changed.signal();
                     }
@@ -282,7 +292,8 @@ public final class TranslationService implements AutoCloseable {
     }
 
     private void bisect(List<Job> jobs, ModelException failure) {
-        meters.add(Metric.FAILED_RUNS, 1, name, String.valueOf(failure.isCutOff()));
+        meters.counter(Metric.FAILED_RUNS, name, String.valueOf(failure.isCutOff()))
+                .increment();
         ModelException reason = null;
         if (jobs.size() == 1) {
             reason = failed(jobs.get(0).group(), failure);
@@ -359,11 +370,11 @@ public final class TranslationService implements AutoCloseable {
         } finally {
             lock.unlock();
         }
-        meters.add(Metric.BATCHES, 1, name);
-        meters.observe(Metric.BATCH_ROWS, batch.rows(), name);
-        meters.add(Metric.SOURCE_TOKENS, sourceTokens, name);
-        meters.add(Metric.PADDING_TOKENS, padded - sourceTokens, name);
-        meters.add(Metric.TARGET_TOKENS, targetTokens, name);
+        meters.counter(Metric.BATCHES, name).increment();
+        meters.summary(Metric.BATCH_ROWS, name).record(batch.rows());
+        meters.counter(Metric.SOURCE_TOKENS, name).increment((double) sourceTokens);
+        meters.counter(Metric.PADDING_TOKENS, name).increment((double) (padded - sourceTokens));
+        meters.counter(Metric.TARGET_TOKENS, name).increment((double) targetTokens);
     }
 
     private List<Job> drain() {

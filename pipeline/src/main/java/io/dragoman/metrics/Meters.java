@@ -14,7 +14,8 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * The meters of {@link Metric} in a registry: what is not a row there cannot be measured. The registry stays the caller's.
+ * The meters of {@link Metric} in a registry: what is not a row there cannot be measured. Asked again it gives the same meter;
+ * whoever uses one often keeps it. The registry stays the caller's.
  * Threading: safe for many threads.
  */
 public final class Meters {
@@ -46,33 +47,30 @@ public final class Meters {
     }
 
     /** @param values of the metric's tags, in their order */
-    public void add(Metric metric, long amount, String... values) {
+    public Counter counter(Metric metric, String... values) {
         check(metric, Kind.COUNTER);
-        Counter.builder(metric.meter())
+        return Counter.builder(metric.meter())
                 .description(metric.description())
                 .tags(tags(metric, values))
-                .register(registry)
-                .increment((double) amount);
+                .register(registry);
     }
 
-    public void observe(Metric metric, double value, String... values) {
+    public DistributionSummary summary(Metric metric, String... values) {
         check(metric, Kind.SUMMARY);
-        DistributionSummary.builder(metric.meter())
+        return DistributionSummary.builder(metric.meter())
                 .description(metric.description())
                 .serviceLevelObjectives(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
                 .tags(tags(metric, values))
-                .register(registry)
-                .record(value);
+                .register(registry);
     }
 
-    public void took(Metric metric, Duration time, String... values) {
+    public Timer timer(Metric metric, String... values) {
         check(metric, Kind.TIMER);
-        Timer.builder(metric.meter())
+        return Timer.builder(metric.meter())
                 .description(metric.description())
                 .serviceLevelObjectives(BUCKETS)
                 .tags(tags(metric, values))
-                .register(registry)
-                .record(time);
+                .register(registry);
     }
 
     /** Asks {@code value} whenever somebody looks; a second one for the same tags is not taken. */

@@ -35,9 +35,23 @@ import org.jspecify.annotations.Nullable;
  * </ol>
  *
  * <p>A record that was not looked ahead (a test driver without a consumer, an error in the interceptor) is submitted by
- * the processor itself. When a partition leaves, {@link #forget} drops what was submitted for it; work under way is
- * finished for nothing, and no waiting thread depends on it, since every future completes. If the partition comes back
- * the record is submitted again and gives the same answer.
+ * the processor itself.
+ *
+ * <p>When the story is cut short:
+ *
+ * <ul>
+ *   <li><b>A partition is revoked.</b> Its task closes and {@link #forget} drops what was submitted for it. Sentences that
+ *       wait in a queue are translated for nothing, and nobody waits for them: every future completes.
+ *   <li><b>It migrates</b>, to another instance or to another thread of this one: its records are polled there and submitted
+ *       again, and give the same answer. A thread that finds an entry of before takes it: the answer belongs to partition
+ *       and offset, not to a thread.
+ *   <li><b>Work is cancelled</b> when a text is given up because one of its pieces failed: a cancelled future is complete,
+ *       and its piece is not run when its batch has not begun.
+ *   <li><b>An instance stood still</b> past its session timeout, its partitions were given away, and it wakes: what it
+ *       forwards goes into a transaction of an epoch that the brokers have fenced, so no reader ever sees it. Kafka Streams
+ *       closes its tasks as lost, which is a revocation as above, and joins again.
+ *   <li><b>The instance ends</b>: {@link #stop} first, so that nothing is looked ahead whose turn will not come.
+ * </ul>
  *
  * <p>Memory: one entry for each record in Kafka Streams' buffers, bounded by {@code read.ahead.rows} for each partition
  * plus one poll. Threading: shared by all stream threads of the instance.
@@ -112,7 +126,7 @@ final class LookAhead {
         ConcurrentSkipListMap<Long, Intake.Taken> entries = taken.remove(partition);
         if (entries != null) {
             forgotten.addAndGet(entries.size());
-            meters.add(Metric.FORGOTTEN_RECORDS, entries.size());
+            meters.counter(Metric.FORGOTTEN_RECORDS).increment((double) entries.size());
         }
     }
 

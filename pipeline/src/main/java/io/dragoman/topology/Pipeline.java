@@ -330,7 +330,7 @@ public final class Pipeline implements AutoCloseable {
         }
         if (replacements.incrementAndGet() <= THREAD_REPLACEMENTS) {
             LOG.warn("a stream thread died and is replaced: {}", exception.toString());
-            metrics.meters().add(Metric.REPLACED_THREADS, 1);
+            metrics.meters().counter(Metric.REPLACED_THREADS).increment();
             return StreamThreadExceptionResponse.REPLACE_THREAD;
         }
         return stop("stream threads died " + replacements.get() + " times, the last time with: " + exception);

@@ -10,6 +10,8 @@ import io.dragoman.metrics.Meters;
 import io.dragoman.metrics.Metric;
 import io.dragoman.publish.OutputRecords;
 import io.dragoman.tokenize.Piece;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.Timer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -42,11 +44,23 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final Duration timeout;
     private final SamePartition partitioner;
     private final Meters meters;
+    private final Timer queued;
+    private final Timer inferred;
+    private final Timer turned;
+    private final Timer admitted;
+    private final Timer endToEnd;
+    private final Counter published;
     private @Nullable ProcessorContext<byte[], byte[]> context;
 
     TranslateProcessor(
             LookAhead lookAhead, OutputRecords output, Duration timeout, SamePartition partitioner, Meters meters) {
         this.meters = meters;
+        this.queued = meters.timer(Metric.STAGE, "queue");
+        this.inferred = meters.timer(Metric.STAGE, "inference");
+        this.turned = meters.timer(Metric.STAGE, "turn");
+        this.admitted = meters.timer(Metric.ADMITTED);
+        this.endToEnd = meters.timer(Metric.END_TO_END);
+        this.published = meters.counter(Metric.PUBLISHED);
         this.lookAhead = lookAhead;
         this.output = output;
         this.timeout = timeout;
@@ -122,16 +136,16 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     }
 
     /** Of a text in pieces the one that took longest counts. */
-    private void measure(List<Outcome.Translated> results, Duration known, Duration endToEnd) {
+    private void measure(List<Outcome.Translated> results, Duration known, Duration age) {
         Outcome.Translated last = Collections.max(
                 results, Comparator.comparing(result -> result.queued().plus(result.inference())));
         Duration worked = last.queued().plus(last.inference());
-        meters.took(Metric.STAGE, last.queued(), "queue");
-        meters.took(Metric.STAGE, last.inference(), "inference");
-        meters.took(Metric.STAGE, known.compareTo(worked) > 0 ? known.minus(worked) : Duration.ZERO, "turn");
-        meters.took(Metric.ADMITTED, known);
-        meters.took(Metric.END_TO_END, endToEnd.isNegative() ? Duration.ZERO : endToEnd);
-        meters.add(Metric.PUBLISHED, 1);
+        queued.record(last.queued());
+        inferred.record(last.inference());
+        turned.record(known.compareTo(worked) > 0 ? known.minus(worked) : Duration.ZERO);
+        admitted.record(known);
+        endToEnd.record(age.isNegative() ? Duration.ZERO : age);
+        published.increment();
     }
 
     /** Nothing for a text that is one piece. */
@@ -200,8 +214,11 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
                 origin.partition(),
                 origin.offset(),
                 refusal.reason());
-        meters.add(
-                Metric.REJECTED, 1, refusal.reason().toString(), refusal.stage().toString());
+        meters.counter(
+                        Metric.REJECTED,
+                        refusal.reason().toString(),
+                        refusal.stage().toString())
+                .increment();
         byte[] value = output.rejection(refusal, origin, record.key(), record.value(), record.headers());
         boolean carried = OutputRecords.luggageBytes(record.key(), record.headers()) <= OutputRecords.MAX_LUGGAGE_BYTES;
         context()

@@ -41,7 +41,7 @@ class BatchAssemblerTest {
     @Test
     void shouldTakeAHurriedSentenceNextEvenFromBehindTheWindow() {
         BatchAssembler<Sentence> assembler = waiting(2, 100, 3, 4, 9, 5, 20, 21);
-        assertTrue(assembler.hurry(sentence -> sentence.number() == 4));
+        assertTrue(assembler.hurry(sentence -> sentence.number() == 4, 1));
         assertEquals(List.of(4, 1), numbers(assembler.take())); // the window now holds 4, 0 and 1
         assertEquals(List.of(0, 2), numbers(assembler.take()));
         assertEquals(List.of(3), numbers(assembler.take()));
@@ -50,7 +50,7 @@ class BatchAssemblerTest {
     @Test
     void shouldTakeAllHurriedSentencesInTheirOrder() {
         BatchAssembler<Sentence> assembler = waiting(1, 100, 3, 4, 9, 5, 20, 21);
-        assertTrue(assembler.hurry(sentence -> sentence.number() % 2 == 1));
+        assertTrue(assembler.hurry(sentence -> sentence.number() % 2 == 1, 2));
         List<Integer> taken = new java.util.ArrayList<>();
         while (assembler.size() > 0) {
             taken.addAll(numbers(assembler.take()));
@@ -62,9 +62,9 @@ class BatchAssemblerTest {
     void shouldNotLetAHurriedSentenceDelayTheLingerOfAnOlderOne() {
         BatchAssembler<Sentence> assembler = waiting(10, 100, 10, 4);
         assembler.add(new Sentence(1, 4), Priority.NORMAL, 60);
-        assertTrue(assembler.hurry(sentence -> sentence.number() == 1));
+        assertTrue(assembler.hurry(sentence -> sentence.number() == 1, 1));
         assertEquals(Optional.of(40L), assembler.dueIn(60));
-        assertFalse(assembler.hurry(sentence -> sentence.number() == 7), "nobody of that name waits");
+        assertFalse(assembler.hurry(sentence -> sentence.number() == 7, 1), "nobody of that name waits");
     }
 
     @Test

@@ -18,10 +18,10 @@ import org.junit.jupiter.params.provider.EnumSource;
 class MetersTest {
     private static void use(Meters meters, Metric metric, String... values) {
         switch (metric.kind()) {
-            case COUNTER -> meters.add(metric, 2, values);
+            case COUNTER -> meters.counter(metric, values).increment(2);
             case GAUGE -> meters.watch(metric, () -> 7, values);
-            case SUMMARY -> meters.observe(metric, 33, values);
-            case TIMER -> meters.took(metric, Duration.ofMillis(30), values);
+            case SUMMARY -> meters.summary(metric, values).record(33);
+            case TIMER -> meters.timer(metric, values).record(Duration.ofMillis(30));
         }
     }
 
@@ -65,9 +65,9 @@ class MetersTest {
         assertThrows(IllegalArgumentException.class, () -> use(meters, metric, more));
         assertThrows(IllegalArgumentException.class, () -> {
             if (metric.kind() == Metric.Kind.COUNTER) {
-                meters.observe(metric, 1, some(metric));
+                meters.summary(metric, some(metric));
             } else {
-                meters.add(metric, 1, some(metric));
+                meters.counter(metric, some(metric));
             }
         });
     }
