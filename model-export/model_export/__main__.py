@@ -98,6 +98,10 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the bundle's folder")
     export.add_argument("--force", action="store_true", help="replace the bundle that is there")
 
+    spoil = commands.add_parser("spoil", help="write a bundle that fails on four sentences, for fault tests")
+    spoil.add_argument("bundle", type=Path, metavar="BUNDLE")
+    spoil.add_argument("--out", type=Path, required=True, metavar="SPOILED", help="the spoiled bundle's folder")
+
     verify = commands.add_parser("verify", help="check a bundle's files and that its graph keeps the contract")
     verify.add_argument("bundle", type=existing, metavar="BUNDLE")
     verify.add_argument(
@@ -206,6 +210,8 @@ def run(arguments: argparse.Namespace) -> None:
             verify(arguments.bundle, arguments.checkpoint)
         case "results":
             _results(arguments)
+        case "spoil":
+            _spoil(arguments)
         case "score":
             _score(arguments)
         case "score-aer":
@@ -233,6 +239,14 @@ def _results(arguments: argparse.Namespace) -> None:
     text = page(configs, arguments.runs, out.with_suffix(".svg"))
     out.write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {out}")
+
+
+def _spoil(arguments: argparse.Namespace) -> None:
+    from model_export.spoil import SENTENCES, spoil
+
+    for fault in spoil(arguments.bundle, arguments.out):
+        print(f"{fault}: {SENTENCES[fault]}")
+    print(f"wrote {arguments.out}")
 
 
 def _import_marian(arguments: argparse.Namespace) -> None:

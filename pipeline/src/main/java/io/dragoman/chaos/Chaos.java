@@ -8,9 +8,12 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Plays scenarios on a cluster of broker processes and counts every sentence.
@@ -32,6 +35,7 @@ public final class Chaos implements AutoCloseable {
      * @param pause how long an instance stands still: longer than its session timeout, 10 s
      * @param gone how long a broker stays away
      * @param instance settings of the instances, besides those that the scenarios make
+     * @param spoiled a bundle made by {@code bin/model-export spoil}, for the scenario that needs one
      */
     public record Settings(
             long seed,
@@ -42,7 +46,8 @@ public final class Chaos implements AutoCloseable {
             int times,
             Duration pause,
             Duration gone,
-            Map<String, String> instance) {
+            Map<String, String> instance,
+            @Nullable Path spoiled) {
         public Settings {
             instance = Map.copyOf(instance);
         }
@@ -83,6 +88,13 @@ public final class Chaos implements AutoCloseable {
         }
     }
 
+    /** What a spoiled bundle does on which sentence; the same as in model_export/spoil.py. */
+    private static final Map<String, String> POISON = new TreeMap<>(Map.of(
+            "throws", "Le zoo est fermé.",
+            "asks for more memory than there is", "La reine est morte.",
+            "never ends", "Le chien aboie.",
+            "gives no numbers", "Un oiseau chante."));
+
     private interface Act {
         void play(Stage stage) throws IOException, InterruptedException, ChaosException;
     }
@@ -108,6 +120,7 @@ public final class Chaos implements AutoCloseable {
             case DISK_FULL -> play(scenario, 2, true, 1, this::fillDisk);
             case ROLLING_RESTART -> play(scenario, 3, true, 3, this::restartAll);
             case SCALE -> play(scenario, 1, false, 4, this::scale);
+            case MODEL_FAULTS -> play(scenario, 2, true, settings.times() * POISON.size(), this::poison);
         };
     }
 
@@ -127,6 +140,11 @@ public final class Chaos implements AutoCloseable {
         own.put("kafka.default.api.timeout.ms", "60000");
         own.put("kafka.request.timeout.ms", "30000");
         own.putAll(settings.instance());
+        if (scenario.needsSpoiledBundle()) {
+            own.put(
+                    DragomanConfig.BUNDLES,
+                    String.valueOf(Objects.requireNonNull(settings.spoiled(), "a spoiled bundle")));
+        }
         own.put(DragomanConfig.BOOTSTRAP_SERVERS, brokers.bootstrapServers());
         own.put(DragomanConfig.TOPIC_PARTITIONS, String.valueOf(settings.partitions()));
         Stage stage = new Stage(family, folder, scenario.toString(), own, staticMembers, settings.rate());
@@ -229,6 +247,17 @@ public final class Chaos implements AutoCloseable {
             end(stage.instance(stage.count() - 1));
             stage.drop();
             tell("down to " + stage.count(), stage.recover());
+        }
+    }
+
+    private void poison(Stage stage) throws IOException, InterruptedException, ChaosException {
+        for (int i = 0; i < settings.times(); i++) {
+            for (Map.Entry<String, String> fault : POISON.entrySet()) {
+                atSomeMoment(2000);
+                stage.fault();
+                stage.traffic().poison(fault.getValue());
+                tell("the model " + fault.getKey(), stage.recover());
+            }
         }
     }
 

@@ -38,17 +38,34 @@ final class Ledger {
         private long outOfOrder;
         private long lastArrival = Long.MIN_VALUE;
         private final TreeSet<Long> skipped = new TreeSet<>();
+        private final TreeSet<Long> excused = new TreeSet<>();
 
         void arrived(long number) {
             if (number >= next) {
                 for (long between = next; between < number; between++) {
-                    skipped.add(between);
+                    if (!excused.remove(between)) {
+                        skipped.add(between);
+                    }
                 }
                 next = number + 1;
+                passExcused();
             } else if (skipped.remove(number)) {
                 outOfOrder++;
             } else {
                 doubled++;
+            }
+        }
+
+        void excuse(long number) {
+            if (!skipped.remove(number)) {
+                excused.add(number);
+            }
+            passExcused();
+        }
+
+        private void passExcused() {
+            while (excused.remove(next)) {
+                next++;
             }
         }
 
@@ -90,14 +107,20 @@ final class Ledger {
             throw new IllegalArgumentException("nobody sent " + partition + ":" + number + " for " + topic);
         }
         Lane lane = some.get(partition);
+        boolean newest = number >= lane.next;
         lane.arrived(number);
         // A pause of the sender is no silence: it counts from when there was something to answer.
-        if (fault != null && number == lane.next - 1) {
+        if (fault != null && newest) {
             silence = Math.max(
                     silence,
                     now - Math.max(lane.lastArrival, sent.get(partition).get((int) number)));
         }
         lane.lastArrival = now;
+    }
+
+    /** A sentence that was meant to be rejected was: it is not waited for, and is a double where it comes out. */
+    synchronized void excused(int partition, long number) {
+        lanes.values().forEach(some -> some.get(partition).excuse(number));
     }
 
     /** How long the oldest sentence has waited for one of its records; 0 when none waits. */

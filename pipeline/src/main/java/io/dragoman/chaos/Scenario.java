@@ -10,7 +10,9 @@ public enum Scenario {
     BROKER_GONE("kill -9 of a broker that stays away for a while"),
     DISK_FULL("a broker that can write no more, replaced once it has stopped"),
     ROLLING_RESTART("SIGTERM and start of three static members, one after the other"),
-    SCALE("from one instance to three and back");
+    SCALE("from one instance to three and back"),
+    MODEL_FAULTS(
+            "sentences on which the model throws, asks for more memory than there is, never ends or gives no numbers");
 
     private final String description;
 
@@ -25,6 +27,11 @@ public enum Scenario {
     /** Whether the cluster has to go on with a broker less. */
     public boolean needsReplicas() {
         return this == KILL_BROKER || this == KILL_COORDINATOR || this == BROKER_GONE || this == DISK_FULL;
+    }
+
+    /** Whether the instances have a bundle that was spoiled for it. */
+    public boolean needsSpoiledBundle() {
+        return this == MODEL_FAULTS;
     }
 
     /** As a person types it. */

@@ -5,6 +5,10 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -44,6 +48,10 @@ final class Traffic implements AutoCloseable {
     private final Thread sender = new Thread(this::send, "dragoman-chaos-sender");
     private final Thread reader = new Thread(this::read, "dragoman-chaos-reader");
     private final AtomicInteger burst = new AtomicInteger();
+    private final Queue<String> poison = new ConcurrentLinkedQueue<>();
+    /** Keys of the sentences that are meant to be rejected. */
+    private final Set<String> poisoned = ConcurrentHashMap.newKeySet();
+
     private final AtomicReference<@Nullable Exception> failure = new AtomicReference<>();
     private volatile boolean sending = true;
     private volatile boolean reading = true;
@@ -92,6 +100,11 @@ final class Traffic implements AutoCloseable {
         burst.addAndGet(sentences);
     }
 
+    /** Sends this text next, and expects it to be rejected. */
+    void poison(String text) {
+        poison.add(text);
+    }
+
     /** Rethrows what stopped a thread. */
     void check() throws ChaosException {
         Exception e = failure.get();
@@ -106,10 +119,16 @@ final class Traffic implements AutoCloseable {
             for (long count = 0; sending; count++) {
                 int partition = (int) (count % partitions);
                 int number = ledger.sent(partition, System.nanoTime());
-                String sentence = String.format(SENTENCES.get((int) (count / partitions % SENTENCES.size())), number);
+                String key = partition + ":" + number;
+                String bad = poison.poll();
+                if (bad != null) {
+                    poisoned.add(key);
+                }
+                String sentence = bad != null
+                        ? bad
+                        : String.format(SENTENCES.get((int) (count / partitions % SENTENCES.size())), number);
                 var unused = producer.send(
-                        new ProducerRecord<>(topics.sentences(), partition, partition + ":" + number, sentence),
-                        (metadata, e) -> {
+                        new ProducerRecord<>(topics.sentences(), partition, key, sentence), (metadata, e) -> {
                             if (e != null && sending) {
                                 failure.compareAndSet(null, e);
                             }
@@ -150,12 +169,15 @@ final class Traffic implements AutoCloseable {
         }
     }
 
-    /** A rejection is no answer: its sentence stays lost. */
+    /** A rejection is no answer, its sentence stays lost, unless it was meant to be rejected. */
     private void note(ConsumerRecord<String, byte[]> record) {
+        String[] key = record.key().split(":", 2);
         if (record.topic().equals(topics.rejections())) {
+            if (poisoned.contains(record.key())) {
+                ledger.excused(record.partition(), Long.parseLong(key[1]));
+            }
             return;
         }
-        String[] key = record.key().split(":", 2);
         if (Integer.parseInt(key[0]) != record.partition()) {
             throw new IllegalStateException(record.key() + " came out of partition " + record.partition());
         }

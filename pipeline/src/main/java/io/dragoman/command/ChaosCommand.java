@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,8 +27,14 @@ final class ChaosCommand implements Callable<Integer> {
             names = "--scenario",
             split = ",",
             paramLabel = "NAME",
-            description = "What to play: ${COMPLETION-CANDIDATES} (default: all).")
-    private List<Scenario> scenarios = List.of(Scenario.values());
+            description = "What to play: ${COMPLETION-CANDIDATES} (default: all; model-faults with --spoiled alone).")
+    private @Nullable List<Scenario> scenarios;
+
+    @Option(
+            names = "--spoiled",
+            paramLabel = "DIR",
+            description = "A bundle made by `bin/model-export spoil`, for model-faults.")
+    private @Nullable Path spoiled;
 
     @Option(
             names = "--kills",
@@ -92,7 +99,12 @@ final class ChaosCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        checkOptions();
+        List<Scenario> played = scenarios == null
+                ? Arrays.stream(Scenario.values())
+                        .filter(scenario -> spoiled != null || !scenario.needsSpoiledBundle())
+                        .toList()
+                : scenarios;
+        checkOptions(played);
         Path launcher = Home.path().resolve("bin").resolve("dragoman");
         Path folder = keep == null ? Files.createTempDirectory("dragoman-chaos-") : Files.createDirectories(keep);
         if (keep == null) {
@@ -112,11 +124,12 @@ final class ChaosCommand implements Callable<Integer> {
                 times,
                 Duration.ofSeconds(pauseSeconds),
                 Duration.ofSeconds(goneSeconds),
-                instance);
+                instance,
+                spoiled == null ? null : spoiled.toAbsolutePath());
         boolean faultless = true;
         try (Chaos chaos = Chaos.start(launcher, folder, all, ChaosCommand::tell)) {
             System.out.println(Result.HEADER);
-            for (Scenario scenario : scenarios) {
+            for (Scenario scenario : played) {
                 Result result = chaos.play(scenario);
                 System.out.println(result.row());
                 System.out.flush();
@@ -129,15 +142,20 @@ final class ChaosCommand implements Callable<Integer> {
         return faultless ? 0 : 1;
     }
 
-    private void checkOptions() throws CommandException, IOException {
+    private void checkOptions(List<Scenario> played) throws CommandException, IOException {
         if (kills < 1 || times < 1 || brokers < 1 || !(rate > 0) || pauseSeconds < 1 || goneSeconds < 1) {
             throw new CommandException(
                     "--kills, --times, --rate, --brokers, --pause-seconds and --gone-seconds should be"
                             + " more than 0");
         }
-        if (brokers < 3 && scenarios.stream().anyMatch(Scenario::needsReplicas)) {
+        if (brokers < 3 && played.stream().anyMatch(Scenario::needsReplicas)) {
             throw new CommandException(
                     "scenarios that take a broker away need --brokers 3: name others with --scenario");
+        }
+        if (played.stream().anyMatch(Scenario::needsSpoiledBundle)
+                && (spoiled == null || !Files.isRegularFile(spoiled.resolve("bundle.json")))) {
+            throw new CommandException("model-faults needs --spoiled DIR, a bundle made by `bin/model-export spoil"
+                    + " model-export/bundles/fr-en --out DIR`" + (spoiled == null ? "" : ": " + spoiled + " is none"));
         }
         if (keep != null && Files.isDirectory(keep)) {
             try (var files = Files.list(keep)) {

@@ -96,4 +96,29 @@ class LedgerTest {
         assertThrows(IllegalArgumentException.class, () -> arrive("t", 0, 1));
         assertThrows(IllegalArgumentException.class, () -> arrive("other", 0, 0));
     }
+
+    @Test
+    void shouldNotWaitForASentenceThatWasMeantToBeRejected() {
+        for (boolean early :
+                new boolean[] {true, false}) { // its rejection is read before or after its neighbours' results
+            Ledger ledger = new Ledger(List.of("translations", "alignments"), 1);
+            for (int i = 0; i < 4; i++) {
+                ledger.sent(0, 0);
+            }
+            if (early) {
+                ledger.excused(0, 1);
+            }
+            for (String topic : List.of("translations", "alignments")) {
+                ledger.arrived(topic, 0, 0, 1);
+                ledger.arrived(topic, 0, 2, 1);
+            }
+            if (!early) {
+                assertEquals(2, ledger.verdict().lost());
+                ledger.excused(0, 1);
+            }
+            assertEquals(new Ledger.Verdict(4, 1, 0, 0), ledger.verdict());
+            ledger.arrived("translations", 0, 1, 2);
+            assertEquals(1, ledger.verdict().doubled(), "it came out though it was rejected");
+        }
+    }
 }

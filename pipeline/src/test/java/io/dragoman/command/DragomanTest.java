@@ -197,6 +197,15 @@ class DragomanTest {
     }
 
     @Test
+    void shouldSayHowASpoiledBundleIsMade() {
+        assertEquals(1, Dragoman.execute("chaos", "--scenario", "model-faults"));
+        assertEquals(
+                "dragoman: model-faults needs --spoiled DIR, a bundle made by `bin/model-export spoil"
+                        + " model-export/bundles/fr-en --out DIR`",
+                complaint());
+    }
+
+    @Test
     void shouldNotTakeABrokerAwayWhereThereAreNoReplicas() {
         assertEquals(1, Dragoman.execute("chaos", "--brokers", "1", "--scenario", "kill-broker"));
         assertEquals(
