@@ -52,7 +52,7 @@ final class Brokers implements AutoCloseable {
     }
 
     /** Held open together, so that they differ. */
-    private static List<Integer> freePorts(int count) throws IOException {
+    static List<Integer> freePorts(int count) throws IOException {
         List<ServerSocket> sockets = new ArrayList<>();
         try {
             for (int i = 0; i < count; i++) {

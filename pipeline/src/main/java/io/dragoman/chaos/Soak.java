@@ -3,8 +3,6 @@ package io.dragoman.chaos;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.topology.Topics;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.http.HttpClient;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -170,7 +168,7 @@ public final class Soak {
         try (Family family = new Family(launcher, Files.createDirectories(folder.resolve("logs")))) {
             Runtime.getRuntime().addShutdownHook(new Thread(family::close, "dragoman-shutdown"));
             try (Brokers brokers = Brokers.start(family, folder, 1)) {
-                int port = freePort();
+                int port = Brokers.freePorts(1).get(0);
                 Map<String, String> own = new HashMap<>(settings.instance());
                 own.put(DragomanConfig.BOOTSTRAP_SERVERS, brokers.bootstrapServers());
                 own.put(DragomanConfig.TOPIC_PARTITIONS, "6");
@@ -233,11 +231,5 @@ public final class Soak {
                 .mapToDouble(line -> Double.parseDouble(line.replaceAll("[^0-9]", "")) * 1024)
                 .findFirst()
                 .orElseThrow(() -> new IOException("process " + pid + " has no VmRSS"));
-    }
-
-    private static int freePort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getByAddress(new byte[] {127, 0, 0, 1}))) {
-            return socket.getLocalPort();
-        }
     }
 }

@@ -39,7 +39,10 @@ public final class MetricsServer implements AutoCloseable {
         try {
             server = HttpServer.create(new InetSocketAddress(host, port), 16);
         } catch (IOException | RuntimeException e) {
-            throw new IOException("the metrics cannot be served on " + host + ":" + port + ": " + e.getMessage(), e);
+            throw new IOException(
+                    "the metrics cannot be served on " + host + ":" + port + ": " + e.getMessage()
+                            + "; choose another metrics.port or metrics.host",
+                    e);
         }
         ExecutorService thread = Executors.newSingleThreadExecutor(work -> {
             Thread made = new Thread(work, "dragoman-metrics");

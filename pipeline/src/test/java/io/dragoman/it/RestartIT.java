@@ -42,12 +42,7 @@ class RestartIT {
                             "16",
                             "kafka.main.consumer.group.instance.id",
                             "restart-0"));
-            Path config = folder.resolve("restart.properties");
-            Files.write(
-                    config,
-                    settings.entrySet().stream()
-                            .map(entry -> entry.getKey() + "=" + entry.getValue())
-                            .toList());
+            Path config = written("restart.properties", settings);
             TopicNames topics = TestCluster.topics(settings);
             for (int i = 0; i < SENTENCES; i++) {
                 cluster.sendSoon(topics.sentences(), i % 3, String.valueOf(i), "Voici la phrase numéro " + i + ".");
@@ -88,12 +83,7 @@ class RestartIT {
                             String.valueOf(port),
                             "kafka.main.consumer.group.instance.id",
                             "at-least-once-0"));
-            Path config = folder.resolve("at-least-once.properties");
-            Files.write(
-                    config,
-                    settings.entrySet().stream()
-                            .map(entry -> entry.getKey() + "=" + entry.getValue())
-                            .toList());
+            Path config = written("at-least-once.properties", settings);
             TopicNames topics = TestCluster.topics(settings);
             for (int i = 0; i < sentences; i++) {
                 cluster.sendSoon(topics.sentences(), i % 3, String.valueOf(i), "Voici la phrase numéro " + i + ".");
@@ -132,6 +122,14 @@ class RestartIT {
                 assertEquals(143, process.await(), process.err());
             }
         }
+    }
+
+    private static Path written(String name, Map<String, String> settings) throws IOException {
+        return Files.write(
+                folder.resolve(name),
+                settings.entrySet().stream()
+                        .map(entry -> entry.getKey() + "=" + entry.getValue())
+                        .toList());
     }
 
     private static int freePort() throws IOException {
