@@ -38,7 +38,7 @@ class Vocabulary:
     size: int
     lines: int
     kind: str = "bpe"
-    run: str = ""  # the folder of another run, beside this one's, whose vocabulary and weights are taken over
+    run: str = ""  # the folder of another run, beside this one's, whose vocabulary is taken over
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Training:
     optimizer: str = "adam"  # or muon: matrices by Muon at `matrix_rate`, the rest by Adam at `learning_rate`
     matrix_rate: float = 0.02
     both_directions: bool = False  # every pair the other way round as well
+    begin: str = ""  # the folder of another run, beside this one's, whose weights it begins with
     guide: float = 0.0  # weight of the loss that teaches the published attention the links of the run's links.npz
 
     def factor(self, step: int) -> float:

@@ -71,6 +71,31 @@ def learn_vocabulary(config: Config, data: Path, folder: Path) -> Subwords:
     return subwords_of(config, folder)
 
 
+def begin_as(model: System, subwords: Subwords, parent: Path) -> int:
+    """Takes over the weights of the run in `parent`; gives how many of the subwords had rows there.
+
+    A subword's row follows its name, so the parent may have another vocabulary; one it does not know stays as it is
+    (Zoph, Yuret, May, Knight, "Transfer Learning for Low-Resource Neural Machine Translation", EMNLP 2016, section 3).
+    """
+    if not (parent / "last.pt").is_file():
+        raise ValueError(f"{parent / 'last.pt'} is missing: train that run first, or leave training.begin out")
+    saved: dict[str, Tensor] = torch.load(parent / "last.pt", weights_only=True)["model"]
+    before = Subwords.read(parent, subwords.special).target.get_vocab()
+    rows = [(i, before[piece]) for piece, i in sorted(subwords.target.get_vocab().items()) if piece in before]
+    here, there = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            of_subwords = name.endswith(("embedding.weight", "output_bias"))
+            begun = saved.get(name, torch.empty(0)).to(weight)
+            if begun.shape[of_subwords:] != weight.shape[of_subwords:]:
+                raise ValueError(f"{parent / 'last.pt'} has other sizes than this run at {name}: training.begin")
+            if of_subwords:
+                weight[here] = begun[there]
+            else:
+                weight.copy_(begun)
+    return len(rows)
+
+
 def stream(config: Config, data: Path, subwords: Subwords, step: int, links: Links | None = None) -> Iterator[Batch]:
     """Batches for ever, from update `step` on; the same for the same seed however often training was resumed."""
     settings = config.training
@@ -166,10 +191,10 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     if settings.guide and not isinstance(model, Transformer):
         raise ValueError(f"training.guide teaches a transformer's attention: {config.system} is none")
     links = read_links(folder / "links.npz") if settings.guide else None
-    if config.vocabulary.run and not (folder / "last.pt").exists():
-        before = folder.parent / config.vocabulary.run / "last.pt"
-        model.load_state_dict(torch.load(before, map_location=device, weights_only=True)["model"])
-        print(f"weights begin as {before}'s", flush=True)
+    if settings.begin and not (folder / "last.pt").exists():
+        parent = folder.parent / settings.begin
+        known = begin_as(model, subwords, parent)
+        print(f"weights begin as {parent / 'last.pt'}'s, which knows {known:,} of the subwords", flush=True)
     averaged = copy.deepcopy(model).eval()
     optimizers = Optimizers(model, settings)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "processor": 0.0, "tokens": 0, "best": -1.0}

@@ -114,11 +114,40 @@ def test_a_run_should_go_on_from_anothers_vocabulary_and_weights(tmp_path: Path,
     train(small(plain, size), data, tmp_path / "first")
     second = replace(small(plain, size), vocabulary=replace(plain.vocabulary, run="first"))
     (tmp_path / "second").mkdir()
-    train(replace(second, training=replace(second.training, steps=1, validate_every=1)), data, tmp_path / "second")
+    once = replace(plain.training, steps=1, validate_every=1, begin="first")
+    train(replace(second, training=once), data, tmp_path / "second")
     for name in ("tokenizer.json", "source.spm", "vocab.json"):
         assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
     before, after = (torch.load(tmp_path / run / "last.pt", weights_only=True)["model"] for run in ("first", "second"))
     assert max(float((before[n] - after[n]).abs().max()) for n in before) < 0.1
+
+
+def test_a_run_should_begin_with_the_rows_of_the_subwords_its_parent_knows(
+    tmp_path: Path, taught: Config, data: Path
+) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0))
+    for run, seen in (("parent", plain.vocabulary.lines), ("child", 9)):
+        (tmp_path / run).mkdir()
+        learn_vocabulary(replace(plain, vocabulary=replace(plain.vocabulary, lines=seen)), data, tmp_path / run)
+    parent, child = (training.subwords_of(plain, tmp_path / run) for run in ("parent", "child"))
+    train(small(plain, parent.sizes[1]), data, tmp_path / "parent")
+    model = training.make_system(small(plain, child.sizes[1]))
+    fresh = model.state_dict()["embedding.weight"].clone()
+    known = training.begin_as(model, child, tmp_path / "parent")
+    before = torch.load(tmp_path / "parent" / "last.pt", weights_only=True)["model"]
+    there = parent.target.get_vocab()
+    assert 0 < known < child.sizes[1] != parent.sizes[1]
+    for piece, i in child.target.get_vocab().items():
+        row = before["embedding.weight"][there[piece]] if piece in there else fresh[i]
+        assert model.state_dict()["embedding.weight"][i].equal(row), piece
+    assert model.state_dict()["encoder.0.inner.weight"].equal(before["encoder.0.inner.weight"])
+
+
+def test_a_parent_that_cannot_be_begun_with_should_be_named(tmp_path: Path, taught: Config, data: Path) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0, begin="parent"))
+    size = learn_vocabulary(plain, data, tmp_path).sizes[1]
+    with pytest.raises(ValueError, match=r"parent.last\.pt is missing: train that run first"):
+        train(small(plain, size), data, tmp_path)
 
 
 def test_a_missing_aligner_should_be_named_with_its_remedy(
