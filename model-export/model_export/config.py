@@ -38,6 +38,7 @@ class Vocabulary:
     size: int
     lines: int
     kind: str = "bpe"
+    lower_case: bool = False  # bpe only: the model reads and writes lower case, as the literature's small tasks do
     run: str = ""  # the folder of another run, beside this one's, whose vocabulary is taken over
 
 
@@ -180,6 +181,8 @@ def read_config(path: Path) -> Config:
             f"sizes.{name}: is what makes {table['system']}, it cannot be set" for name in system.fixed if name in sizes
         ]
         built["sizes"] = _build(system.sizes, {**sizes, **system.fixed}, "sizes", faults)
+    if table.get("vocabulary", {}).get("lower_case") and table["vocabulary"].get("kind", "bpe") != "bpe":
+        faults.append("vocabulary.lower_case: needs vocabulary.kind = bpe")
     kinds = {"vocabulary": Vocabulary, "training": Training, "decoding": Decoding}
     for key, kind in kinds.items():
         built[key] = _build(kind, table.pop(key, {}), key, faults)

@@ -63,7 +63,7 @@ def learn_vocabulary(config: Config, data: Path, folder: Path) -> Subwords:
         for text in pair
     )
     if config.vocabulary.kind == "bpe":
-        learn(texts, config.vocabulary.size).save(str(folder / SOURCE_FILE))
+        learn(texts, config.vocabulary.size, config.vocabulary.lower_case).save(str(folder / SOURCE_FILE))
     else:
         sentencepiece_model.learn(texts, config.vocabulary.size, folder)
         words = sentencepiece_model.read_words(folder / "vocab.json")

@@ -87,10 +87,11 @@ class Subwords:
         return asdict(self.special)
 
 
-def _normalizer() -> normalizers.Normalizer:
+def _normalizer(lower_case: bool) -> normalizers.Normalizer:
     return normalizers.Sequence(
         [
             normalizers.NFC(),
+            *([normalizers.Lowercase()] if lower_case else []),
             normalizers.Replace(Regex(r"[\u2019\u02BC]"), "'"),
             normalizers.Replace(Regex(r"[\u00AD\u200B-\u200F\u202A-\u202E\u2060-\u2069\uFEFF]"), ""),
             normalizers.Replace(Regex(r"[\s\u0000-\u001F\u007F-\u009F]+"), " "),
@@ -109,13 +110,13 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     )
 
 
-def learn(texts: Iterable[str], size: int) -> Tokenizer:
+def learn(texts: Iterable[str], size: int, lower_case: bool = False) -> Tokenizer:
     """A tokenizer of `size` entries: 4 special ids, 256 bytes, then pieces.
 
     The special entries are in the vocabulary but are no "added tokens": a text that spells `</s>` stays text.
     """
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
-    learner.normalizer = _normalizer()
+    learner.normalizer = _normalizer(lower_case)
     learner.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(vocab_size=size - len(SPECIAL) - len(BYTES), min_frequency=2, limit_alphabet=256)
     learner.train_from_iterator(texts, trainer)

@@ -53,6 +53,15 @@ def test_a_file_that_is_no_configuration_should_be_named(tmp_path: Path, text: s
         read_config(tmp_path / "x.toml")
 
 
+def test_lower_case_should_need_byte_pairs(tmp_path: Path, data: Path) -> None:
+    text = (data / "config.toml").read_text(encoding="utf-8")
+    changed = text.replace("[vocabulary]", '[vocabulary]\nlower_case = true\nkind = "sentencepiece"')
+    assert changed != text
+    (tmp_path / "x.toml").write_text(changed, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"vocabulary\.lower_case: needs vocabulary\.kind = bpe"):
+        read_config(tmp_path / "x.toml")
+
+
 def test_a_missing_file_should_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
         read_config(tmp_path / "none.toml")

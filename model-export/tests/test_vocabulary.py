@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_export.vocabulary import BYTES, SPECIAL, SpecialIds, Subwords
+from model_export.vocabulary import BYTES, SPECIAL, SpecialIds, Subwords, learn
 
 IDS = SpecialIds()
 
@@ -38,6 +38,12 @@ def test_nothing_should_be_lost(subwords: Subwords, text: str) -> None:
 )
 def test_cleaning_should_be_part_of_the_tokenizer(subwords: Subwords, text: str, clean: str) -> None:
     assert subwords.decode(subwords.source.encode(text).ids) == clean
+
+
+def test_a_lower_case_vocabulary_should_read_and_write_lower_case() -> None:
+    tokenizer = learn(["Le Chat noir", "Été"] * 9, 300, lower_case=True)
+    lower = Subwords(tokenizer, tokenizer, IDS, (300, 300))
+    assert lower.decode(lower.source_ids(["LE CHAT ÉTÉ X"])[0]) == "le chat été x"
 
 
 def test_digits_should_stand_alone(subwords: Subwords) -> None:
