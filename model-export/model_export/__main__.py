@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     save = commands.add_parser("save-marian", help="write the best weights as a MarianMT checkpoint (transformers)")
     save.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
     save.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
+    save.add_argument(
+        "--data",
+        type=existing,
+        metavar="DIR",
+        help="of the training: list the words its targets use, for a faster bundle",
+    )
+    save.add_argument("--half", action="store_true", help="store weights in 16 bits, half the size")
     save.add_argument("--force", action="store_true", help="replace what is there")
 
     marian = commands.add_parser("import-marian", help="make a bundle of a MarianMT checkpoint, verified")
@@ -189,7 +196,8 @@ def run(arguments: argparse.Namespace) -> None:
         case "save-marian":
             from model_export.import_marian import save_marian
 
-            save_marian(read_config(arguments.config), arguments.checkpoint, arguments.out, arguments.force)
+            config = read_config(arguments.config)
+            save_marian(config, arguments.checkpoint, arguments.out, arguments.force, arguments.half, arguments.data)
             print(f"wrote {arguments.out}")
         case "import-marian":
             _import_marian(arguments)

@@ -119,6 +119,7 @@ class EightBit(System):
     def __init__(self, system: Transformer) -> None:
         super().__init__()
         self.system, self.sizes, self.publishes = system.eval(), system.sizes, system.publishes
+        self.words = system.words
         self.bounds: dict[str, float] = {}  # of weights' names
         self._bounds: dict[int, float] = {}
         with torch.no_grad():

@@ -14,9 +14,11 @@ from model_export import marian
 from model_export.alignment import DEFAULT, Choice
 from model_export.bundle import Parts, best_weights, refuse_to_overwrite, rounded, rules_for, training_section, write
 from model_export.config import Config
+from model_export.data import read_pairs
 from model_export.system import System
 from model_export.train import make_system, subwords_of
 from model_export.transformer import Transformer
+from model_export.vocabulary import Subwords
 
 RECORD = "dragoman.json"  # beside a checkpoint: what its bundle's manifest says of its training
 MOST_SOURCE_TOKENS = 512
@@ -44,6 +46,9 @@ def import_marian(
 
     The search is `generate`'s by the folder's own settings. `limit` (ratio, offset) bounds a translation to ratio *
     source tokens + offset; without it the checkpoint's maximum length does. `weights` is one of `bundle.WEIGHTS`.
+
+    A folder that holds `target_words.json`, as `save-marian --data` leaves it, gets a bundle that writes those words
+    only: a vocabulary of two languages has many that the target's never uses, and the output is most of the work.
     """
     refuse_to_overwrite(target, force)
     read = marian.read(folder, layer, heads)
@@ -74,8 +79,27 @@ def import_marian(
     write(parts, target, lambda made: verify(made, parts.system))
 
 
-def save_marian(config: Config, checkpoint: Path, target: Path, force: bool) -> None:
-    """Writes the best weights of training's folder as a MarianMT folder, with what a bundle says of their training."""
+def written_words(config: Config, data: Path, subwords: Subwords) -> list[str]:
+    """The words of the training files' targets, and all of one character, so that anything can be spelled."""
+    seen = torch.zeros(subwords.sizes[1], dtype=torch.bool)
+    seen[subwords.special.end] = True
+    for file in config.train:
+        targets = [target for _, target in read_pairs(data / file.file, swap=file.swap)]
+        for ids in subwords.target_ids(targets):
+            seen[ids] = True
+    pieces = [subwords.piece(i) for i in range(len(seen))]
+    for i, piece in enumerate(pieces):
+        seen[i] |= len(piece.removeprefix("\u2581")) <= 1
+    return [piece for i, piece in enumerate(pieces) if seen[i]]
+
+
+def save_marian(
+    config: Config, checkpoint: Path, target: Path, force: bool, half: bool = False, data: Path | None = None
+) -> None:
+    """Writes the best weights of training's folder as a MarianMT folder, with what a bundle says of their training.
+
+    `half` stores them in 16 bits; with the training `data` the words of its targets are listed beside them.
+    """
     refuse_to_overwrite(target, force)
     if config.vocabulary.kind != "sentencepiece" or config.system != "transformer":
         raise ValueError("a MarianMT folder needs system = transformer and vocabulary.kind = sentencepiece")
@@ -84,6 +108,9 @@ def save_marian(config: Config, checkpoint: Path, target: Path, force: bool) -> 
     assert isinstance(system, Transformer)
     system.load_state_dict(saved["model"])
     rules = rules_for(config, subwords_of(config, checkpoint))
-    marian.write(system.eval(), target, checkpoint, rules, config.decoding.beam_size)
+    marian.write(system.eval(), target, checkpoint, rules, config.decoding.beam_size, half)
+    if data is not None:
+        words = written_words(config, data, subwords_of(config, checkpoint))
+        (target / marian.WRITTEN).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
     record = json.dumps(training_section(config, saved["state"]), indent=2, ensure_ascii=False)
     (target / RECORD).write_text(record + "\n", encoding="utf-8")

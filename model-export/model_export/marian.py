@@ -25,6 +25,7 @@ from model_export.vocabulary import Subwords
 
 CONFIG, GENERATION, WORDS = "config.json", "generation_config.json", "vocab.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WRITTEN = "target_words.json"  # ours: a list of the words that the target language is written with
 _LAYER = {
     "self_attn.q_proj": "self_attention.query",
     "self_attn.k_proj": "self_attention.key",
@@ -92,11 +93,35 @@ def read(folder: Path, layer: int | None = None, heads: Sequence[int] | None = N
     system = Transformer(sizes)
     _load(system, weights, faults)
     rules = _rules(generation, subwords, faults)
+    written = _written(folder, subwords, faults)
     if faults or rules is None:
         raise MarianError(f"{folder}: " + "; ".join(dict.fromkeys(faults)))
+    if written is not None:
+        system.write_only(written)
     beams = int(generation.get("num_beams") or 4)
     longest = int(generation.get("max_length") or sizes.positions)
     return Checkpoint(system.eval(), subwords, rules, beams, sizes.positions, min(longest, sizes.positions), config)
+
+
+def _written(folder: Path, subwords: Subwords, faults: list[str]) -> Tensor | None:
+    """The ids of the words that `target_words.json` lists, ascending; None without it."""
+    if not _is_file(folder, WRITTEN):
+        return None
+    try:
+        listed = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
+    except ValueError as fault:
+        faults.append(f"{WRITTEN}: {fault}")
+        return None
+    if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
+        faults.append(f"{WRITTEN}: should be a list of words")
+        return None
+    names = {subwords.piece(i): i for i in range(subwords.sizes[1])}
+    unknown = [word for word in listed if word not in names]
+    if unknown:
+        faults.append(f"{WRITTEN}: {len(unknown)} words are not in {WORDS}: {', '.join(unknown[:5])}")
+    if subwords.piece(subwords.special.end) not in listed:
+        faults.append(f"{WRITTEN}: should have the end token {subwords.piece(subwords.special.end)}")
+    return torch.tensor(sorted({names[word] for word in listed if word in names}))
 
 
 def _is_file(folder: Path, name: str) -> bool:
@@ -303,8 +328,12 @@ def _rules(generation: Mapping[str, Any], subwords: Subwords, faults: list[str])
     )
 
 
-def write(system: Transformer, folder: Path, vocabulary: Path, rules: SearchRules, beam_size: int) -> None:
+def write(
+    system: Transformer, folder: Path, vocabulary: Path, rules: SearchRules, beam_size: int, half: bool = False
+) -> None:
     """Writes `system` as a MarianMT folder; `vocabulary` holds its `source.spm`, `target.spm` and `vocab.json`.
+
+    `half` stores weights in 16 bits, half the size; `import-marian` reads them as 32-bit floats.
 
     What it writes loads with `MarianMTModel.from_pretrained` and `MarianTokenizer.from_pretrained`.
     """
@@ -338,6 +367,7 @@ def write(system: Transformer, folder: Path, vocabulary: Path, rules: SearchRule
         "tie_word_embeddings": True,
         "forced_eos_token_id": special.end,
         "bos_token_id": None,
+        "dtype": "float16" if half else "float32",
         **ids,
     }
     generation = {
@@ -358,4 +388,5 @@ def write(system: Transformer, folder: Path, vocabulary: Path, rules: SearchRule
         if side in ("encoder", "decoder"):
             number, *part, kind = rest
             state[f"model.{side}.layers.{number}.{_OURS['.'.join(part)]}.{kind}"] = value
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / WEIGHTS[0], {"format": "pt"})
+    stored = {name: (value.half() if half else value).contiguous() for name, value in state.items()}
+    save_file(stored, folder / WEIGHTS[0], {"format": "pt"})

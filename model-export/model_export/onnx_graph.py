@@ -12,6 +12,7 @@ from `search.py`, with the same result:
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
+  * a system that writes some words only has logits of those, and their columns become words after the cut;
   * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once.
 
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
@@ -37,7 +38,7 @@ from torch import Tensor, nn
 from model_export import kernels
 from model_export.eight_bit import EightBit, as_integers, is_rounded
 from model_export.search import SearchRules
-from model_export.system import System, Tensors
+from model_export.system import UNWRITTEN, System, Tensors
 from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
 
 IR_VERSION = 8
@@ -72,6 +73,10 @@ class Graph:
     def ints(self, *values: int) -> str:
         """A 1-D int64 constant, made once for each value."""
         return self._constant("ints_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
+
+    def ids(self, name: str, value: NDArray[np.int64]) -> str:
+        """A table of ids, outermost."""
+        return self._constant(name, value)
 
     def number(self, value: float | int) -> str:
         """A scalar: float32 for a float, int64 for an int."""
@@ -203,7 +208,14 @@ class _Search:
         even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
         self.is_first = g("Equal", self.beam, g.number(0))  # [K]
         self.first_row = g("Unsqueeze", g("Mul", sentences, self.K), g.ints(1))  # [B, 1] = b * K
-        self.candidates = g("Add", self.K2, g.ints(len(rules.suppressed)))  # [1] = C
+        words = self.system.words
+        out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
+        self.suppressed = tuple(out)
+        self.candidates = g("Add", self.K2, g.ints(len(out)))  # [1] = C
+        if words is not None:
+            columns = np.full(self.system.sizes.vocabulary, -1, np.int64)
+            columns[words.numpy()] = np.arange(len(words))
+            self.words, self.columns = g.ids("words", words.numpy()), g.ids("columns", columns)  # [W], [V]
         candidate = g("Range", g.number(0), g("Squeeze", self.candidates), g.number(1))  # [C]
         self.first_candidate = g("Equal", candidate, g.number(0))  # [C]
         self.early = g("Equal", "beam_size", g.number(1))
@@ -425,15 +437,23 @@ class _Search:
         o, dead = self.outer, self.outer.number(DEAD)
         every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
         log_probs, words = g.many("TopK", every, self.candidates, count=2, axis=2)  # [n, K, C]
-        for suppressed in self.rules.suppressed:
+        if self.system.words is not None:
+            words = g("Gather", self.words, words, axis=0)
+        for suppressed in self.suppressed:
             log_probs = g("Where", g("Equal", words, o.number(suppressed)), dead, log_probs)
 
         last = g("Sub", g("Shape", self.forced, start=0, end=1), o.ints(1))  # [1] = P
         of_step = g("Gather", self.forced, g("Squeeze", g("Min", "t", last)), axis=0)  # [B], -1 where free
         forced = g("Reshape", g("Gather", of_step, "going_in", axis=0), o.ints(-1, 1, 1))  # [n, 1, 1]
         is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1, 1]
-        column = g("Expand", g("Max", forced, o.number(0)), g("Concat", o.ints(1), self.K, o.ints(1), axis=0))
-        forced_log_prob = g("GatherElements", every, column, axis=2)  # [n, K, 1]
+        column = g("Max", forced, o.number(0))  # [n, 1, 1]
+        if self.system.words is not None:
+            column = g("Gather", self.columns, column, axis=0)  # -1 where it has no output
+        wide = g("Expand", g("Max", column, o.number(0)), g("Concat", o.ints(1), self.K, o.ints(1), axis=0))
+        forced_log_prob = g("GatherElements", every, wide, axis=2)  # [n, K, 1]
+        if self.system.words is not None:
+            unwritten = g("Less", column, o.number(0))
+            forced_log_prob = g("Where", unwritten, o.number(UNWRITTEN), forced_log_prob)
         if self.rules.end_at_limit:
             last_step = g("And", g("Unsqueeze", at_limit, o.ints(2)), g("Not", is_forced))  # [n, 1, 1]
             forced_log_prob = g("Where", last_step, o.number(0.0), forced_log_prob)

@@ -9,7 +9,8 @@ translates as it does there; none of its code is used. Its rules, the same in th
     `early_stopping`, or one beam, as soon as the pool is full; and when nothing runs any more.
   * A suppressed word is never chosen; the probabilities of the others stay as they are.
   * With `end_at_limit` the last step allowed, where it is not forced, has one continuation, the end token at +0.
-  * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability.
+  * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability; at UNWRITTEN
+    when the model has no output for it.
   * A sentence may take max(forced positions, min(max_target_length, ratio * source tokens + offset)) steps.
     Nothing depends on the batch's other rows.
 
@@ -24,7 +25,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from model_export.system import Tensors
+from model_export.system import UNWRITTEN, Tensors
 
 DEAD = float("-inf")
 
@@ -54,6 +55,7 @@ class SearchRules:
 
 
 class Stepper(Protocol):
+    def log_probs(self, logits: Tensor) -> Tensor: ...
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]: ...
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
@@ -107,7 +109,7 @@ def beam_search(
     while bool(going.any()):
         t = len(tokens)
         logits, rows, state = model.step(memory, mask, state, previous, torch.tensor(t, device=device))
-        every = _log_probs(logits.float(), t, prefix, limit, rules)  # [B, K, V]
+        every = _allowed(model.log_probs(logits), t, prefix, limit, rules)  # [B, K, V]
         V = every.shape[2]
         best, flat = (scores[:, :, None] + every).flatten(1).topk(2 * K, dim=1)  # [B, 2K]
         parent, token = flat // V, flat % V
@@ -163,15 +165,16 @@ def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return found[:, :count], where[:, :count]
 
 
-def _log_probs(logits: Tensor, t: int, prefix: Tensor, limit: Tensor, rules: SearchRules) -> Tensor:
-    """[B, K, V] of `logits`, -inf where suppressed or not the forced token."""
-    log_probs = torch.log_softmax(logits, dim=-1)
+def _allowed(log_probs: Tensor, t: int, prefix: Tensor, limit: Tensor, rules: SearchRules) -> Tensor:
+    """[B, K, V] of `log_probs`, -inf where suppressed or not the forced token."""
     V = log_probs.shape[2]
     words = torch.arange(V, device=log_probs.device)
-    free = torch.ones(len(logits), 1, dtype=torch.bool, device=log_probs.device)
+    free = torch.ones(len(log_probs), 1, dtype=torch.bool, device=log_probs.device)
     if t < prefix.shape[1]:
         forced = prefix[:, t, None]  # [B, 1]
         free = forced < 0
+        unwritten = (words == forced)[:, None] & (log_probs == DEAD)
+        log_probs = log_probs.masked_fill(unwritten, UNWRITTEN)
         log_probs = log_probs.masked_fill((~free & (words != forced))[:, None], DEAD)
     suppressed = torch.isin(words, torch.tensor(rules.suppressed, dtype=torch.long, device=words.device))  # [V]
     log_probs = log_probs.masked_fill((free & suppressed)[:, None], DEAD)

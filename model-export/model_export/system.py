@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 Tensors = tuple[Tensor, ...]
 
+UNWRITTEN = -20.0  # log-probability of a forced word that a model has no output for: next to nothing, yet finite
+
 
 def over_words(x: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
     """Logits [..., V] of x [..., E]: a product with the embedding [V, E]. On rows, so that ONNX adds the bias in it."""
@@ -27,6 +29,7 @@ class System(nn.Module):
     """
 
     publishes = True
+    words: Tensor | None = None  # [W], ascending: the words that logits are of, when they are not of all V
     sizes: Any  # the dimensions: a frozen dataclass whose first field is `vocabulary`
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
@@ -39,13 +42,22 @@ class System(nn.Module):
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """Logits [B, K, V] of the next word, attention [B, K, S] (None without), and the next state.
+        """Logits [B, K, V] (or W) of the next word, attention [B, K, S] (None without), and the next state.
 
         `memory` and `mask` as from `encode`, shared by a sentence's beams; each tensor of `state` is [B, K, ...];
         `previous` [B, K] int64 is the word before (the start token at t = 0); `t` is a scalar int64, steps done.
         Attention rows sum to 1 and are exactly 0 where the mask is false.
         """
         raise NotImplementedError
+
+    def log_probs(self, logits: Tensor) -> Tensor:
+        """[..., V] of logits [..., W]; -inf for words that are not among `words`."""
+        found = torch.log_softmax(logits.float(), dim=-1)
+        if self.words is None:
+            return found
+        every = found.new_full((*found.shape[:-1], self.sizes.vocabulary), float("-inf"))
+        every[..., self.words] = found
+        return every
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
         """Teacher forcing: logits [B, T, V] and attention [B, T, S] with the words before each step, [B, T], known."""

@@ -181,6 +181,7 @@ class Transformer(System):
         self.decoder = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.decoder_layers))
         self.output_bias = nn.Parameter(torch.zeros(sizes.vocabulary))
         self.dropout = nn.Dropout(sizes.dropout)
+        self.written: nn.Linear | None = None  # the output, when it is of some words only
         for name, parameter in self.named_parameters():
             if name == "embedding.weight":
                 nn.init.normal_(parameter, std=sizes.width**-0.5)
@@ -200,6 +201,14 @@ class Transformer(System):
             if parameter.dim() == 2 and not name.endswith((".output.weight", ".outer.weight")):
                 yield name, parameter
 
+    @torch.no_grad()
+    def write_only(self, words: Tensor) -> None:
+        """Takes away the output of all words but `words` [W], ascending ids; they share all probability from now on."""
+        self.words = words
+        self.written = nn.Linear(self.sizes.width, len(words))
+        self.written.weight.copy_(self.embedding.weight[words])
+        self.written.bias.copy_(self.output_bias[words])
+
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Section 3.4: ids [B, T] with their positions [T, D] as rows [B * T, D]."""
         scale = math.sqrt(self.sizes.width) if self.sizes.scale_embedding else 1.0
@@ -207,7 +216,10 @@ class Transformer(System):
         return embedded.flatten(0, 1)
 
     def logits(self, x: Tensor, sentences: int) -> Tensor:
-        """[B, T, V] of x [B * T, D]."""
+        """[B, T, V] of x [B * T, D]; W in place of V for a system that writes some words only."""
+        if self.written is not None:
+            narrow: Tensor = self.written(x)  # [B * T, W]
+            return narrow.reshape(sentences, -1, narrow.shape[1])
         logits = over_words(x, self.embedding.weight, self.output_bias)  # [B * T, V]
         return logits.reshape(sentences, -1, logits.shape[1])
 

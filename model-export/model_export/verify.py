@@ -274,7 +274,7 @@ def _pytorch_forward(
     special, shift = runtime.subwords.special, runtime.rules.shift
     batch = make_batch([s[:-1] for s in sources], [h.ids for h in found], special)  # one position more than needed
     logits, attention = model(batch.source, batch.mask, batch.previous)  # [B, T + 1, V], [B, T + 1, S]
-    log_probs = torch.log_softmax(logits, dim=-1)
+    log_probs = model.log_probs(logits)
     expected = []
     for row, (h, count) in enumerate(zip(found, kept, strict=True)):
         rows = None

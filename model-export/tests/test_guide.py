@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 from dataclasses import replace
@@ -11,6 +12,7 @@ from conftest import PAIRS
 from model_export import train as training
 from model_export.config import Config, read_config
 from model_export.guide import guide_loss, make_links, read_links
+from model_export.import_marian import save_marian
 from model_export.train import learn_vocabulary, train
 
 # Stands for the aligner: every pair's tokens one to one, forward; backward the first token alone.
@@ -141,6 +143,25 @@ def test_a_run_should_begin_with_the_rows_of_the_subwords_its_parent_knows(
         row = before["embedding.weight"][there[piece]] if piece in there else fresh[i]
         assert model.state_dict()["embedding.weight"][i].equal(row), piece
     assert model.state_dict()["encoder.0.inner.weight"].equal(before["encoder.0.inner.weight"])
+
+
+def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets(
+    tmp_path: Path, taught: Config, data: Path
+) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0))
+    run = tmp_path / "run"
+    run.mkdir()
+    subwords = learn_vocabulary(plain, data, run)
+    config = small(plain, subwords.sizes[1])
+    train(config, data, run)
+    forward = replace(config, train=tuple(replace(file, swap=False) for file in config.train))
+    save_marian(forward, run, tmp_path / "marian", force=False, data=data)
+    listed = set(json.loads((tmp_path / "marian" / "target_words.json").read_text(encoding="utf-8")))
+    used = {subwords.piece(i) for ids in subwords.target_ids([pair[1] for pair in PAIRS]) for i in ids}
+    sources = {subwords.piece(i) for ids in subwords.source_ids([pair[0] for pair in PAIRS]) for i in ids}
+    assert used | {"</s>", "\u2581"} <= listed
+    assert "<pad>" not in listed
+    assert any(len(piece) > 2 and piece not in listed for piece in sources - used)
 
 
 def test_a_parent_that_cannot_be_begun_with_should_be_named(tmp_path: Path, taught: Config, data: Path) -> None:

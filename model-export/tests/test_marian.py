@@ -19,8 +19,8 @@ from model_export.bundle import BundleError, read_json
 from model_export.eight_bit import EightBit
 from model_export.import_marian import import_marian
 from model_export.marian import MarianError
-from model_export.runtime import BundleRuntime
-from model_export.system import System
+from model_export.runtime import BundleRuntime, Reference
+from model_export.system import UNWRITTEN, System
 from model_export.verify import verify
 
 with warnings.catch_warnings():
@@ -181,6 +181,17 @@ def test_what_is_written_should_be_read_as_it_was(tmp_path: Path, checkpoint: Pa
         assert value.equal(again.system.state_dict()[name])
 
 
+def test_half_the_size_should_cost_half_the_digits(tmp_path: Path, checkpoint: Path) -> None:
+    read = marian.read(checkpoint)
+    for half in (False, True):
+        marian.write(read.system, tmp_path / str(half), checkpoint, read.rules, read.beam_size, half)
+    sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
+    assert sizes[1] < 0.7 * sizes[0]
+    again = marian.read(tmp_path / "True").system.state_dict()
+    for name, value in read.system.state_dict().items():
+        assert torch.allclose(again[name], value, rtol=1e-3, atol=1e-6), name
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_written_should_load_in_the_library(tmp_path: Path, checkpoint: Path) -> None:
     read = marian.read(checkpoint)
@@ -208,6 +219,42 @@ def test_layer_and_heads_should_choose_the_attention(tmp_path: Path, checkpoint:
     expected = weights[0][0, [1, 3]].mean(0)  # [T, S]
     assert found.hypothesis.attention is not None
     torch.testing.assert_close(found.hypothesis.attention[:-1], expected[1:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_a_list_of_target_words_should_be_all_that_is_written(copy: Path, tmp_path: Path, weights: str) -> None:
+    pieces = list(sentencepiece_model.read_words(copy / "vocab.json"))
+    listed = ["</s>", *(piece for number, piece in enumerate(pieces) if number % 2 == 0)]
+    (copy / "target_words.json").write_text(json.dumps(listed), encoding="utf-8")
+    import_marian(copy, tmp_path / "b", ("fr", "en"), check, weights=weights)  # verified: ONNX = PyTorch
+    runtime = BundleRuntime(tmp_path / "b")
+    translated = runtime.translate(SENTENCES[:20])
+    assert {runtime.subwords.piece(i) for t in translated for i in t.hypothesis.ids} <= set(listed)
+    source = runtime.source_ids(SENTENCES[0])
+    ids = [pieces.index(listed[3]), next(i for i, piece in enumerate(pieces) if piece not in listed)]
+    given = [*ids, runtime.rules.end]
+    [forced] = runtime.best([source], runtime.run([source], 4, [given]))
+    assert forced.ids == given
+    assert float(forced.log_probs[1]) == UNWRITTEN
+    system = marian.read(copy).system
+    if weights == "float32":
+        reference = Reference(tmp_path / "b", system)
+        [expected] = reference.best([source], reference.run([source], 4, [given]))
+        assert torch.allclose(expected.log_probs, forced.log_probs, atol=1e-4)
+    assert system.log_probs(torch.zeros(1, len(set(listed)))).exp().sum() == pytest.approx(1)
+
+
+def test_a_list_of_target_words_that_cannot_be_should_be_named(copy: Path, tmp_path: Path) -> None:
+    for content, expected in (
+        ('["x y z", "</s>"]', r"target_words\.json: 1 words are not in vocab\.json: x y z"),
+        ('["."]', r"target_words\.json: should have the end token </s>"),
+        ("{}", r"target_words\.json: should be a list of words"),
+        ("[", r"target_words\.json: Expecting value"),
+    ):
+        (copy / "target_words.json").write_text(content, encoding="utf-8")
+        with pytest.raises(MarianError, match=expected):
+            import_marian(copy, tmp_path / "b", ("fr", "en"), check)
+        assert not (tmp_path / "b").exists()
 
 
 def test_float16_should_halve_the_graph(tmp_path: Path, checkpoint: Path, imported: Path) -> None:

@@ -25,6 +25,9 @@ class Chain:
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         return (), ()
 
+    def log_probs(self, logits: Tensor) -> Tensor:
+        return torch.log_softmax(logits, dim=-1)
+
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:

@@ -3,6 +3,7 @@ package io.dragoman.command;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.infer.Bundle;
+import io.dragoman.infer.BundleException;
 import io.dragoman.infer.OnnxTranslationModel;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
@@ -83,6 +84,12 @@ final class BenchCommand implements Callable<Integer> {
     private boolean latency;
 
     @Option(
+            names = "--on-request",
+            description =
+                    "Do the rounds that standard input asks for, in place of the comparison; see RequestedRounds.")
+    private boolean onRequest;
+
+    @Option(
             names = "--seconds",
             paramLabel = "N",
             defaultValue = "15",
@@ -131,12 +138,22 @@ final class BenchCommand implements Callable<Integer> {
                     .run();
             return 0;
         }
+        if (onRequest) {
+            settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSizes.get(0)));
+            try (LocalPipeline local = LocalPipeline.start(settings);
+                    TranslationModel model = openModel(opened, local.config());
+                    TokenizerPair tokenizers = opened.openTokenizers()) {
+                new RequestedRounds(local, model, tokenizers, some).run(System.in, System.out);
+            }
+            return 0;
+        }
         for (int beamSize : beamSizes) {
             settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSize));
             measure(opened, some);
             System.out.println();
         }
-        System.out.println("peak memory of this process, two models and a broker in it: " + peakMemory());
+        System.out.println(
+                "peak memory of this process, two models and a broker in it: " + peakMemory() / 1024 + " MB");
         return 0;
     }
 
@@ -145,10 +162,7 @@ final class BenchCommand implements Callable<Integer> {
         List<Measured> piped = new ArrayList<>();
         List<Measured> singly = new ArrayList<>();
         try (LocalPipeline local = LocalPipeline.start(settings);
-                TranslationModel model = OnnxTranslationModel.open(
-                        opened,
-                        new OnnxTranslationModel.Placement(
-                                local.config().gpu(), local.config().integer(DragomanConfig.MODEL_THREADS)));
+                TranslationModel model = openModel(opened, local.config());
                 TokenizerPair tokenizers = opened.openTokenizers()) {
             BatchLimits limits = Pipeline.batchLimits(local.config());
             List<String> warmUp = repeated(some, sentences == null ? WARM_UP_SENTENCES : Math.max(8, sentences / 4));
@@ -274,15 +288,21 @@ final class BenchCommand implements Callable<Integer> {
                 ratios.length);
     }
 
-    private static String peakMemory() throws IOException {
+    private static TranslationModel openModel(Bundle opened, DragomanConfig config) throws BundleException {
+        return OnnxTranslationModel.open(
+                opened, new OnnxTranslationModel.Placement(config.gpu(), config.integer(DragomanConfig.MODEL_THREADS)));
+    }
+
+    /** The highest resident set of this process so far, KiB; 0 where the system does not tell. */
+    static long peakMemory() throws IOException {
         Path status = Path.of("/proc/self/status");
         if (!Files.isReadable(status)) {
-            return "not known on this system";
+            return 0;
         }
         return Files.readAllLines(status).stream()
                 .filter(line -> line.startsWith("VmHWM:"))
-                .map(line -> line.substring("VmHWM:".length()).strip())
+                .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
                 .findFirst()
-                .orElse("not known");
+                .orElse(0);
     }
 }

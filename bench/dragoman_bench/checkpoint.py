@@ -1,0 +1,119 @@
+"""The weights all engines share: a MarianMT checkpoint, and what each engine makes of it, kept for the next run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+OPUS_WORDS = 60_000
+
+
+def digest(checkpoint: Path) -> str:
+    """Twelve digits that change with any file of the checkpoint."""
+    found = hashlib.sha256()
+    for file in sorted(path for path in checkpoint.iterdir() if path.is_file()):
+        found.update(file.name.encode() + file.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def parameters(checkpoint: Path) -> int:
+    """Numbers in the weights file; positions, which are computed, aside."""
+    from safetensors import safe_open
+
+    with safe_open(checkpoint / "model.safetensors", "pt") as weights:
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys() if "positions" not in name]  # noqa: SIM118
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def opus_sized(like: Path, folder: Path) -> Path:
+    """A checkpoint of OPUS-MT's shape (6 + 6 layers, d = 512, 60,000 words), random weights, `like`'s SentencePiece.
+
+    Its translations mean nothing; it ends them by chance or at the longest, so the time is that of a real one of the size.
+    """
+    if (folder / "model.safetensors").exists():
+        return folder
+    import torch
+    from transformers import MarianConfig, MarianMTModel
+
+    words = json.loads((like / "vocab.json").read_text(encoding="utf-8"))
+    padding = words.pop("<pad>")
+    words |= {f"w{number}": number for number in range(padding, OPUS_WORDS - 1)} | {"<pad>": OPUS_WORDS - 1}
+    torch.manual_seed(20151)
+    model = MarianMTModel(
+        MarianConfig(
+            vocab_size=OPUS_WORDS,
+            d_model=512,
+            encoder_layers=6,
+            decoder_layers=6,
+            encoder_ffn_dim=2048,
+            decoder_ffn_dim=2048,
+            encoder_attention_heads=8,
+            decoder_attention_heads=8,
+            activation_function="swish",
+            max_position_embeddings=512,
+            scale_embedding=True,
+            init_std=0.05,  # sharp enough that choices are no ties
+            eos_token_id=words["</s>"],
+            forced_eos_token_id=words["</s>"],
+            pad_token_id=words["<pad>"],
+            decoder_start_token_id=words["<pad>"],
+        )
+    )
+    model.generation_config.bad_words_ids = [[words["<pad>"]]]
+    beside = folder.with_suffix(".partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    model.save_pretrained(beside)
+    for name in ("source.spm", "target.spm"):
+        shutil.copyfile(like / name, beside / name)
+    (beside / "vocab.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+    beside.rename(folder)
+    return folder
+
+
+def bundle_of(checkpoint: Path, weights: str, longest: int, room: Path, say: Callable[[str], None]) -> Path:
+    """Dragoman's bundle of the checkpoint, verified; `weights` is float32 or int8."""
+    from model_export.import_marian import import_marian
+    from model_export.verify import verify
+
+    folder = room / f"bundle-{weights}-{longest}"
+    if not folder.exists():
+        say(f"importing {checkpoint.name} as a bundle of {weights} weights")
+        import_marian(
+            checkpoint,
+            folder,
+            ("fr", "en"),
+            lambda made, system: verify(made, system, say),
+            name=f"bench-{weights}",
+            weights=weights,
+            limit=(0, longest),
+        )
+    return folder
+
+
+def converted(checkpoint: Path, room: Path) -> Path:
+    """CTranslate2's model of the checkpoint, by CTranslate2's own converter; one serves every compute type.
+
+    It lets every Marian decoder start from an embedding of zeros, as Marian's own models do. A checkpoint whose start
+    token has an embedding gets it with the decoder's first position, which no other token stands at: the same sum.
+    """
+    folder = room / "ctranslate2"
+    if not folder.exists():
+        from ctranslate2.converters import TransformersConverter, transformers
+
+        @transformers.register_loader("MarianConfig")
+        class StartsFromItsToken(transformers.MarianMTLoader):
+            def set_decoder(self, spec: Any, decoder: Any) -> None:
+                super().set_decoder(spec, decoder)
+                start = decoder.embed_tokens.weight[decoder.config.decoder_start_token_id]
+                encodings = spec.position_encodings.encodings.clone()
+                encodings[0] += start * float(spec.scale_embeddings)
+                spec.position_encodings.encodings = encodings
+
+        TransformersConverter(str(checkpoint)).convert(str(folder.with_suffix(".partial")), force=True)
+        folder.with_suffix(".partial").rename(folder)
+    return folder

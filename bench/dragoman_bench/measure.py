@@ -1,0 +1,152 @@
+"""Rounds in turn: every engine does the same sentences, one engine after the other, round after round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from dragoman_bench.engines import Answer, Engine
+
+REFERENCE = "transformers float32"
+
+
+class Asked(Protocol):
+    """What `Engine` is to this page."""
+
+    def ask(self, what: str, count: int) -> Answer: ...
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A row of the table: WHAT to ask of which engine."""
+
+    name: str
+    engine: str
+    what: str
+
+
+@dataclass
+class Figures:
+    """What is known of a row; `seconds` one for each round, `millis` one for each sentence asked alone."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    millis: list[float] = field(default_factory=list)
+    memory: int = 0
+    target_tokens: int = 0
+    bleu: float | None = None
+    same: float = 0.0  # share of the translations that are the reference's to the letter
+    setting: str = ""
+
+
+@dataclass
+class Comparison:
+    """All rows of one model and one beam size."""
+
+    model: str
+    parameters: int
+    beam: int
+    threads: int
+    longest: int
+    sentences: int
+    source: str
+    rows: list[Figures]
+
+    def state(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Comparison:
+        return cls(**{**state, "rows": [Figures(**row) for row in state["rows"]]})
+
+    def row(self, name: str) -> Figures | None:
+        return next((row for row in self.rows if row.name == name), None)
+
+
+CONTESTANTS = (
+    Contestant("Dragoman int8, end to end", "dragoman int8", "pipeline"),
+    Contestant("Dragoman int8, engine", "dragoman int8", "engine"),
+    Contestant("CTranslate2 int8", "ctranslate2 int8", "engine"),
+    Contestant("CTranslate2 int8, return_attention", "ctranslate2 int8", "attention"),
+    Contestant("Dragoman float32, end to end", "dragoman float32", "pipeline"),
+    Contestant("Dragoman float32, engine", "dragoman float32", "engine"),
+    Contestant("CTranslate2 float32", "ctranslate2 float32", "engine"),
+    Contestant("CTranslate2 float32, return_attention", "ctranslate2 float32", "attention"),
+    Contestant(REFERENCE, "transformers", "engine"),
+)
+
+
+def commands(
+    home: Path,
+    python: str,
+    models: Mapping[str, Path],
+    checkpoint: Path,
+    file: Path,
+    beam: int,
+    threads: int,
+    longest: int,
+) -> dict[str, list[str | Path]]:
+    """How each engine is started; `models` has a path for each engine but `transformers`, which loads the checkpoint."""
+    found: dict[str, list[str | Path]] = {}
+    for name in dict.fromkeys(contestant.engine for contestant in CONTESTANTS):
+        engine, _, kind = name.partition(" ")
+        if engine == "dragoman":
+            found[name] = [home / "bin/dragoman", "bench", "--on-request", "--bundle", models[name], "--file", file]
+            found[name] += ["--beam-size", str(beam)]
+        else:
+            found[name] = [python, "-m", "dragoman_bench.peer", engine, "--model", models.get(name, checkpoint)]
+            found[name] += ["--checkpoint", checkpoint, "--type", kind or "float32", "--file", file]
+            found[name] += ["--beam", str(beam), "--threads", str(threads), "--longest", str(longest)]
+    return found
+
+
+def compare(
+    engines: Mapping[str, Asked],
+    count: int,
+    rounds: int,
+    singly: int,
+    tokens: Callable[[Sequence[str]], int],
+    bleu: Callable[[Sequence[str]], float] | None,
+    say: Callable[[str], None],
+) -> list[Figures]:
+    """Figures of the contestants whose engine is there.
+
+    `singly` sentences are asked one by one; `tokens` counts the target tokens of translations, `bleu` scores them.
+    """
+    contestants = [contestant for contestant in CONTESTANTS if contestant.engine in engines]
+    figures = {contestant.name: Figures(contestant.name) for contestant in contestants}
+    for contestant in contestants:
+        say(f"{contestant.name}: warming up")
+        engines[contestant.engine].ask(contestant.what, min(count, 64))
+        engines[contestant.engine].ask(contestant.what, count)  # a whole round: caches, compilers, batch sizes
+    texts: dict[str, list[str]] = {}
+    for turn in range(rounds):
+        for contestant in contestants if turn % 2 == 0 else reversed(contestants):
+            answer = engines[contestant.engine].ask(contestant.what, count)
+            found = figures[contestant.name]
+            found.seconds.append(answer.seconds)
+            found.setting = answer.setting
+            texts[contestant.name] = answer.texts
+            say(f"round {turn + 1}  {contestant.name}: {count / answer.seconds:.1f} sentences/s")
+    for contestant in contestants:
+        found = figures[contestant.name]
+        if singly:
+            found.millis = engines[contestant.engine].ask(f"{contestant.what}-singly", singly).millis
+        found.memory = engines[contestant.engine].ask(contestant.what, min(count, 8)).memory
+        found.target_tokens = tokens(texts[contestant.name])
+        found.bleu = None if bleu is None else round(bleu(texts[contestant.name]), 2)
+        if REFERENCE in texts:
+            pairs = zip(texts[contestant.name], texts[REFERENCE], strict=True)
+            found.same = statistics.fmean(text == reference for text, reference in pairs)
+    return list(figures.values())
+
+
+def run(commands: Mapping[str, Sequence[str | Path]], log: Path, **asked: Any) -> list[Figures]:
+    """`compare` with engines started by `commands`, all at once, idle but for the one that is asked."""
+    with log.open("a", encoding="utf-8") as lines, ExitStack() as started:
+        engines = {name: started.enter_context(Engine(name, command, lines)) for name, command in commands.items()}
+        return compare(engines, **asked)
