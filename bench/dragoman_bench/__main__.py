@@ -31,8 +31,8 @@ def _existing(text: str) -> Path:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="bench/run",
-        description="Dragoman beside CTranslate2 and Hugging Face's generate(): same sentences, weights, beam, threads and"
-        " longest output, in turns. It uses the cores it may: `taskset -c 0 bench/run` measures on one.",
+        description="Dragoman beside CTranslate2 and Hugging Face's generate(): same sentences, weights, beam, threads"
+        " and longest output, in turns. It uses the cores it may: `taskset -c 0 bench/run` measures on one.",
     )
     top.add_argument(
         "--model",
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         help="sentences, or sentences and their references split by one TAB, .zst or plain (the samples, without BLEU)",
     )
     top.add_argument("--swap", action="store_true", help="the second column is the source")
-    top.add_argument("--sentences", type=_positive, default=512, metavar="N", help="how many of them (512)")
+    top.add_argument("--sentences", type=_positive, default=2048, metavar="N", help="how many of them (2048)")
     top.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds (5)")
     top.add_argument("--singly", type=_positive, default=100, metavar="N", help="how many to ask one by one (100)")
     top.add_argument("--beam", type=_positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")

@@ -33,7 +33,7 @@ def parameters(checkpoint: Path) -> int:
 def opus_sized(like: Path, folder: Path) -> Path:
     """A checkpoint of OPUS-MT's shape (6 + 6 layers, d = 512, 60,000 words), random weights, `like`'s SentencePiece.
 
-    Its translations mean nothing; it ends them by chance or at the longest, so the time is that of a real one of the size.
+    Its translations mean nothing; it ends them by chance or at the longest. The time is that of a real one of the size.
     """
     if (folder / "model.safetensors").exists():
         return folder
@@ -106,7 +106,7 @@ def converted(checkpoint: Path, room: Path) -> Path:
         from ctranslate2.converters import TransformersConverter, transformers
 
         @transformers.register_loader("MarianConfig")
-        class StartsFromItsToken(transformers.MarianMTLoader):
+        class StartsFromItsToken(transformers.MarianMTLoader):  # type: ignore[misc]
             def set_decoder(self, spec: Any, decoder: Any) -> None:
                 super().set_decoder(spec, decoder)
                 start = decoder.embed_tokens.weight[decoder.config.decoder_start_token_id]

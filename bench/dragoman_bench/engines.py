@@ -1,9 +1,9 @@
 """Engines as processes: a request is a line `WHAT COUNT`, the answer a line of JSON.
 
 WHAT names what is to be timed over the first COUNT sentences of the file that the process was started with; `-singly`
-behind it asks for one sentence at a time. The answer holds `seconds`; `texts`, the translations in the sentences' order;
-`millis`, one for each sentence asked alone; `memory`, the process's highest resident set in bytes; and, when there is
-something to say about how it was done, `setting`.
+behind it asks for one sentence at a time. The answer holds `seconds`; `texts`, the translations in the sentences'
+order; `millis`, one for each sentence asked alone; `memory`, the process's highest resident set in bytes; and, when
+there is something to say about how it was done, `setting`.
 """
 
 from __future__ import annotations

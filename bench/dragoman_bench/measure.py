@@ -27,6 +27,7 @@ class Contestant:
     name: str
     engine: str
     what: str
+    most: int = 1 << 30  # sentences of a timed round: so that a slow one does not hold up the others
 
 
 @dataclass
@@ -34,11 +35,13 @@ class Figures:
     """What is known of a row; `seconds` one for each round, `millis` one for each sentence asked alone."""
 
     name: str
+    sentences: int = 0  # of a round
     seconds: list[float] = field(default_factory=list)
     millis: list[float] = field(default_factory=list)
     memory: int = 0
     target_tokens: int = 0
     bleu: float | None = None
+    steady: bool = True  # whether every round gave the same translations
     same: float = 0.0  # share of the translations that are the reference's to the letter
     setting: str = ""
 
@@ -76,7 +79,7 @@ CONTESTANTS = (
     Contestant("Dragoman float32, engine", "dragoman float32", "engine"),
     Contestant("CTranslate2 float32", "ctranslate2 float32", "engine"),
     Contestant("CTranslate2 float32, return_attention", "ctranslate2 float32", "attention"),
-    Contestant(REFERENCE, "transformers", "engine"),
+    Contestant(REFERENCE, "transformers", "engine", most=256),
 )
 
 
@@ -90,7 +93,7 @@ def commands(
     threads: int,
     longest: int,
 ) -> dict[str, list[str | Path]]:
-    """How each engine is started; `models` has a path for each engine but `transformers`, which loads the checkpoint."""
+    """How each engine is started; `models` has a path for each but `transformers`, which loads the checkpoint."""
     found: dict[str, list[str | Path]] = {}
     for name in dict.fromkeys(contestant.engine for contestant in CONTESTANTS):
         engine, _, kind = name.partition(" ")
@@ -118,26 +121,29 @@ def compare(
     `singly` sentences are asked one by one; `tokens` counts the target tokens of translations, `bleu` scores them.
     """
     contestants = [contestant for contestant in CONTESTANTS if contestant.engine in engines]
-    figures = {contestant.name: Figures(contestant.name) for contestant in contestants}
+    figures = {c.name: Figures(c.name, min(count, c.most)) for c in contestants}
+    texts: dict[str, list[str]] = {}
     for contestant in contestants:
         say(f"{contestant.name}: warming up")
         engines[contestant.engine].ask(contestant.what, min(count, 64))
-        engines[contestant.engine].ask(contestant.what, count)  # a whole round: caches, compilers, batch sizes
-    texts: dict[str, list[str]] = {}
+        # A whole round: caches, compilers, batch sizes; and all translations, to compare and to score
+        texts[contestant.name] = engines[contestant.engine].ask(contestant.what, count).texts
     for turn in range(rounds):
         for contestant in contestants if turn % 2 == 0 else reversed(contestants):
-            answer = engines[contestant.engine].ask(contestant.what, count)
             found = figures[contestant.name]
+            answer = engines[contestant.engine].ask(contestant.what, found.sentences)
+            if answer.texts != texts[contestant.name][: found.sentences]:
+                say(f"{contestant.name} translates differently in other rounds")
+                found.steady = False
             found.seconds.append(answer.seconds)
             found.setting = answer.setting
-            texts[contestant.name] = answer.texts
-            say(f"round {turn + 1}  {contestant.name}: {count / answer.seconds:.1f} sentences/s")
+            say(f"round {turn + 1}  {contestant.name}: {found.sentences / answer.seconds:.1f} sentences/s")
     for contestant in contestants:
         found = figures[contestant.name]
         if singly:
             found.millis = engines[contestant.engine].ask(f"{contestant.what}-singly", singly).millis
         found.memory = engines[contestant.engine].ask(contestant.what, min(count, 8)).memory
-        found.target_tokens = tokens(texts[contestant.name])
+        found.target_tokens = tokens(texts[contestant.name][: found.sentences])
         found.bleu = None if bleu is None else round(bleu(texts[contestant.name]), 2)
         if REFERENCE in texts:
             pairs = zip(texts[contestant.name], texts[REFERENCE], strict=True)

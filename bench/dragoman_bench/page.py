@@ -20,12 +20,13 @@ RATIOS = (
 )
 HEAD = """# Dragoman beside the engines a user would pick instead
 
-Made by `bench/run`; see `bench/run --help`. Every engine is a process of its own, all are started before the first round,
-and they take turns on the same sentences, weights, beam size, threads and longest output. CTranslate2 and Hugging Face get
-ids, and run at the batch size that was fastest for them here; Dragoman's *engine* gets ids as well, *end to end* goes from a
-sentence sent to Kafka to its translation and alignment records seen by a `read_committed` consumer: tokenisation, exactly-once
-and Avro included, alignments of every sentence published. BLEU is sacrebleu's. *As reference* is the share of translations
-that are those of Hugging Face's `generate()` in 32-bit floats to the letter.
+Made by `bench/run`; see `bench/run --help`. Every engine is a process of its own, all are started before the first
+round, and they take turns on the same sentences, weights, beam size, threads and longest output. CTranslate2 and
+Hugging Face get ids, and run at the batch size that was fastest for them here; Dragoman's *engine* gets ids as well,
+*end to end* goes from a sentence sent to Kafka to its translation and alignment records seen by a `read_committed`
+consumer: tokenisation, exactly-once and Avro included, alignments of every sentence published. BLEU is sacrebleu's.
+*As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
+letter.
 """
 
 
@@ -38,12 +39,13 @@ def page(found: Sequence[Comparison], plot: Path) -> str:
 def _section(found: Comparison) -> str:
     lines = [
         f"## {found.model}, beam {found.beam}\n",
-        f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of {found.source},"
-        f" at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
-        "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference |",
+        f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
+        f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
+        "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference"
+        " |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [_row(row, found.sentences) for row in found.rows]
+    lines += [_row(row) for row in found.rows]
     lines += ["", "| ratio of sentences/s | median | lowest, highest round | wanted |", "| --- | --- | --- | --- |"]
     for of, to, wanted in RATIOS:
         one, other = found.row(of), found.row(to)
@@ -51,24 +53,32 @@ def _section(found: Comparison) -> str:
             middle, low, high = ratio(one, other)
             goal = "" if wanted is None else f"{wanted:.2f}"
             lines.append(f"| {of} / {to} | {middle:.2f} | {low:.2f}, {high:.2f} | {goal} |")
+    unsteady = [row.name for row in found.rows if not row.steady]
+    if unsteady:
+        lines += ["", f"Translated differently from round to round: {', '.join(unsteady)}."]
     settings = [f"{row.name}: {row.setting}" for row in found.rows if row.setting]
     return "\n".join([*lines, "", "Fastest for them: " + "; ".join(settings) + ".", ""] if settings else [*lines, ""])
 
 
-def _row(row: Figures, sentences: int) -> str:
-    rates = [sentences / seconds for seconds in row.seconds]
+def rates(row: Figures) -> list[float]:
+    """Sentences a second of each round."""
+    return [row.sentences / seconds for seconds in row.seconds]
+
+
+def _row(row: Figures) -> str:
     tokens = row.target_tokens / statistics.median(row.seconds)
     alone = ", ".join(f"{quantile(row.millis, q):.1f}" for q in (0.5, 0.95, 0.99)) if row.millis else ""
     bleu = "" if row.bleu is None else f"{row.bleu:.2f}"
+    rate = rates(row)
     return (
-        f"| {row.name} | {statistics.median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f}) | {tokens:.0f} |"
+        f"| {row.name} | {statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f}) | {tokens:.0f} |"
         f" {alone} | {row.memory / 1e6:.0f} | {bleu} | {100 * row.same:.1f} % |"
     )
 
 
 def ratio(of: Figures, to: Figures) -> tuple[float, float, float]:
     """Median, lowest and highest over the rounds of how many times as fast `of` was as `to` in the same round."""
-    found = [other / one for one, other in zip(of.seconds, to.seconds, strict=True)]
+    found = [one / other for one, other in zip(rates(of), rates(to), strict=True)]
     return statistics.median(found), min(found), max(found)
 
 
@@ -86,11 +96,10 @@ def draw(found: Sequence[Comparison], plot: Path) -> None:
     figure, axes = pyplot.subplots(len(found), 1, figsize=(8, 0.6 + 2.6 * len(found)), squeeze=False)
     for axis, comparison in zip(axes[:, 0], found, strict=True):
         rows = list(reversed(comparison.rows))
-        rates = [[comparison.sentences / seconds for seconds in row.seconds] for row in rows]
-        middles = [statistics.median(rate) for rate in rates]
+        middles = [statistics.median(rates(row)) for row in rows]
         spread = [
-            [middle - min(rate) for middle, rate in zip(middles, rates, strict=True)],
-            [max(rate) - middle for middle, rate in zip(middles, rates, strict=True)],
+            [middle - min(rates(row)) for middle, row in zip(middles, rows, strict=True)],
+            [max(rates(row)) - middle for middle, row in zip(middles, rows, strict=True)],
         ]
         colours = ["tab:blue" if row.name.startswith("Dragoman") else "tab:grey" for row in rows]
         axis.barh([row.name for row in rows], middles, xerr=spread, color=colours, ecolor="black", capsize=2)

@@ -1,6 +1,6 @@
 """CTranslate2 and Hugging Face's `generate()` as engines (see `engines`): `python -m dragoman_bench.peer --help`.
 
-Both get ids or pieces, not text: their tokenisation costs them nothing here, while Dragoman's pipeline pays for its own.
+Both get ids or pieces, not text: tokenisation costs them nothing here, while Dragoman's pipeline pays for its own.
 Both run at the batch size that was the fastest for these sentences, found when a kind of round is asked for first.
 """
 

@@ -156,10 +156,11 @@ public final class DragomanConfig {
             .define(
                     BATCH_MAX_ROWS,
                     Type.INT,
-                    64,
+                    32,
                     atLeast(1),
                     HIGH,
-                    "Most sentences in a batch. More is faster up to a point, and a sentence waits for its whole batch.")
+                    "Most sentences in a batch. More is faster up to a point, on a CPU while a step's work fits into its"
+                            + " caches; and a sentence waits for its whole batch. A GPU wants hundreds.")
             .define(
                     BATCH_MAX_TOKENS,
                     Type.INT,

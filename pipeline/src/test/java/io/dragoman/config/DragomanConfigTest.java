@@ -45,7 +45,7 @@ class DragomanConfigTest {
         expected.put("topic.prefix", "dragoman");
         expected.put("topic.partitions", "6");
         expected.put("topic.replication", "-1");
-        expected.put("batch.max.rows", "64");
+        expected.put("batch.max.rows", "32");
         expected.put("batch.max.tokens", "4096");
         expected.put("batch.linger.ms", "5");
         expected.put("batch.window.rows", "512");
