@@ -34,10 +34,13 @@ def _head(manifest: dict[str, Any], source: str, target: str) -> str:
         heads = ", ".join(map(str, published["heads"]))
         several = manifest["architecture"] in ("S11", "S12")
         attention += f" (layer {published['layer']}, heads {heads}; both count from 0)." if several else "."
+    some = manifest["model"].get("written_words")
+    subwords = f"{manifest['vocabulary']['target_size']:,} subwords"
+    subwords += f", {some:,} of which it writes" if some else ""
     return f"""# {manifest["name"]} {manifest["version"]}: {source} to {target}
 
 {manifest["architecture_name"]} (system {manifest["architecture"]}): {entry.description} ({entry.paper}).
-{manifest["model"]["parameters"]:,} parameters, {manifest["vocabulary"]["target_size"]:,} subwords. {attention}"""
+{manifest["model"]["parameters"]:,} parameters, {subwords}. {attention}"""
 
 
 def _scores(scores: dict[str, dict[str, float]]) -> str:
@@ -57,12 +60,15 @@ sacrebleu's defaults (13a tokens, case kept), one reference. Sets named `dev` al
 
 def _use(manifest: dict[str, Any]) -> str:
     limits, decoding = manifest["limits"], manifest["decoding"]
+    knows = "short everyday sentences"
+    if any("europarl" in file["file"] for file in manifest["training"].get("data", ())):
+        knows += " and the register of parliament"
     return f"""## Use and limits
 Beam {decoding["beam_size"]}; hypotheses are compared by log-probability / length^{decoding["length_penalty"]}.
 At most {limits["max_source_tokens"]} source and {limits["max_target_tokens"]} target subwords, the end included,
 and at most {limits["target_ratio"]} x source + {limits["target_offset"]} target subwords.
 
-A small model: it knows short everyday sentences and the register of parliament, and gets names, rare words, numbers and
+A small model: it knows {knows}, and gets names, rare words, numbers and
 other registers wrong. It was trained on pairs of at most 79 subwords a side; longer sentences come out worse. Do not
 rely on it where a mistranslation does harm. Its attention is a soft alignment, not an explanation of its choices."""
 
