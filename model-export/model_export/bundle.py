@@ -254,7 +254,7 @@ def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
             "system": parts.kind,
             "sizes": sizes,
             "weights": parts.weights,
-            "parameters": sum(p.numel() for n, p in parts.system.named_parameters() if not n.startswith("written.")),
+            "parameters": sum(p.numel() for n, p in parts.system.named_parameters() if "written." not in n),
             **({} if parts.system.words is None else {"written_words": len(parts.system.words)}),
         },
         "languages": {"source": parts.languages[0], "target": parts.languages[1]},
