@@ -1,9 +1,9 @@
 """Does a bundle keep the graph contract? One line for each check, with the largest difference that was measured.
 
-Inside one graph everything has to agree to TOLERANCE, whatever the weights. With 8-bit weights a comparison across
+Everything has to agree to TOLERANCE inside one graph, whatever the weights. With 8-bit weights a comparison across
 programs (the graph and PyTorch, which wrote the golden file) or kinds of processor is looser: the last bit of a float32
 sum decides now and then how an activation is rounded, and from there on the rounding is another draw. So there the
-graph is built once more with float32 products of the same rounded weights and held against PyTorch to TOLERANCE; the
+graph is built once more with float32 products of the same rounded weights and held against PyTorch to BETWEEN; the
 8-bit graph itself may be ROUNDING away on average, and a share of OTHERS of the sentences may go another way.
 """
 
@@ -35,6 +35,7 @@ from model_export.system import System
 from model_export.systems import SYSTEMS
 
 TOLERANCE = 1e-4
+BETWEEN = 3e-4  # of two programs: logits are tens, and a float32 sum of as many products in another order is so far off
 ROUNDING = 0.05
 OTHERS = 0.25
 BEAMS = (1, 4)
@@ -56,7 +57,7 @@ class Check(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "ok    " if self.holds else "FAILED"
-        kind = "largest" if self.tolerance == TOLERANCE else "mean"
+        kind = "mean" if self.tolerance == ROUNDING else "largest"
         return "; ".join([f"{verdict} {self.name}: {kind} difference {self.difference:.1e}", *self.faults])
 
 
@@ -103,7 +104,7 @@ def checks(folder: Path, checkpoint: Path | System | None = None) -> Iterator[Ch
         if isinstance(model, EightBit):
             rebuilt = Rebuilt(folder, model.system)
             exact = _pytorch_search(rebuilt, Reference(folder, model.system), sources, runtime.beam_size)
-            yield exact._replace(name="ONNX = PyTorch, with float32 products")
+            yield exact._replace(name="ONNX = PyTorch, with float32 products", tolerance=BETWEEN)
         for beam_size in BEAMS:
             yield _pytorch_search(runtime, Reference(folder, model), sources, beam_size)
         yield _pytorch_forward(runtime, model, sources, found, kept)
