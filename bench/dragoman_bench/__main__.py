@@ -80,6 +80,12 @@ def _measure(options: argparse.Namespace) -> None:
     from dragoman_bench import checkpoint as made
     from dragoman_bench.measure import Comparison, commands, run
 
+    text = options.text or HOME / "pipeline/src/main/resources/samples.fr.txt"
+    rows = [line.split("\t")[:: -1 if options.swap else 1] for _, line in read_lines(text) if line.strip()]
+    if not rows or len({len(row) for row in rows}) != 1 or len(rows[0]) > 2:
+        raise ValueError(f"{text}: should have one or two columns in every line")
+    rows = [rows[number % len(rows)] for number in range(options.sentences)]
+
     torch.set_num_threads(1)
     default = HOME / "model-export/checkpoints/fr-en"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dragoman/bench"
@@ -92,12 +98,6 @@ def _measure(options: argparse.Namespace) -> None:
     room.mkdir(exist_ok=True)
     models = {f"dragoman {kind}": made.bundle_of(checkpoint, kind, longest, room, _say) for kind in ("int8", "float32")}
     models |= dict.fromkeys(("ctranslate2 int8", "ctranslate2 float32"), made.converted(checkpoint, room))
-
-    text = options.text or HOME / "pipeline/src/main/resources/samples.fr.txt"
-    rows = [line.split("\t")[:: -1 if options.swap else 1] for _, line in read_lines(text) if line.strip()]
-    if not rows or len({len(row) for row in rows}) != 1 or len(rows[0]) > 2:
-        raise ValueError(f"{text}: should have one or two columns in every line")
-    rows = [rows[number % len(rows)] for number in range(options.sentences)]
     tokenizer = MarianTokenizer.from_pretrained(checkpoint)
     name = options.model if options.checkpoint is None else checkpoint.name
     compared = _kept(options.out)
