@@ -94,7 +94,8 @@ def _measure(options: argparse.Namespace) -> None:
     if options.model == "opus":
         checkpoint = made.opus_sized(default, cache / "opus-sized")
     longest = options.longest or (32 if options.model == "opus" else 256)
-    room = cache / made.digest(checkpoint)
+    exporter = HOME / "model-export/model_export"  # another one may make another bundle
+    room = cache / f"{made.digest(checkpoint)}-{made.digest(exporter)}"
     room.mkdir(exist_ok=True)
     models = {f"dragoman {kind}": made.bundle_of(checkpoint, kind, longest, room, _say) for kind in ("int8", "float32")}
     models |= dict.fromkeys(("ctranslate2 int8", "ctranslate2 float32"), made.converted(checkpoint, room))

@@ -13,10 +13,10 @@ from typing import Any
 OPUS_WORDS = 60_000
 
 
-def digest(checkpoint: Path) -> str:
-    """Twelve digits that change with any file of the checkpoint."""
+def digest(folder: Path) -> str:
+    """Twelve digits that change with any file of the folder."""
     found = hashlib.sha256()
-    for file in sorted(path for path in checkpoint.iterdir() if path.is_file()):
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
         found.update(file.name.encode() + file.read_bytes())
     return found.hexdigest()[:12]
 
