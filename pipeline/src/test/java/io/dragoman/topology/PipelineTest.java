@@ -44,7 +44,7 @@ class PipelineTest {
     @Test
     void shouldTakeBatchLimitsFromTheSettings() {
         assertEquals(
-                new BatchLimits(64, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
+                new BatchLimits(32, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
                 Pipeline.batchLimits(config()));
         assertEquals(
                 new BatchLimits(8, 99, Duration.ZERO, 7, 256, Duration.ofSeconds(2)),
