@@ -10,7 +10,7 @@ from dragoman_bench.__main__ import main
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
 from dragoman_bench.page import draw, page, quantile, ratio
-from dragoman_bench.peer import Peer, Rounds, Setting
+from dragoman_bench.peer import Peer, Rounds, Setting, peak_memory
 
 ECHO = """
 import json, sys
@@ -133,6 +133,14 @@ def test_every_engine_should_have_a_command(tmp_path: Path) -> None:
     assert found["dragoman int8"][1:5] == ["bench", "--on-request", "--bundle", tmp_path / "dragoman int8"]
     assert found["transformers"][4:6] == ["--model", tmp_path / "marian"]
     assert found["ctranslate2 int8"][found["ctranslate2 int8"].index("--type") + 1] == "int8"
+
+
+def test_memory_should_be_the_programs_own() -> None:
+    before = peak_memory()
+    assert before > 10_000_000
+    block = bytearray(200_000_000)
+    assert peak_memory() - before > 100_000_000
+    del block
 
 
 class Slow(Peer):
