@@ -107,5 +107,5 @@ def draw(found: Sequence[Comparison], plot: Path) -> None:
         axis.tick_params(labelsize=8)
         axis.set_xlabel("sentences/s", fontsize=8)
     figure.tight_layout()
-    figure.savefig(plot, metadata={"Date": None})
+    figure.savefig(plot, metadata={"Date": None}, bbox_inches="tight")
     pyplot.close(figure)
