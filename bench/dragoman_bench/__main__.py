@@ -10,26 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_export.__main__ import OneLineParser, existing, positive
+
 if TYPE_CHECKING:
     from dragoman_bench.measure import Comparison
 
 HOME = Path(__file__).resolve().parents[2]
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"should be a whole number of at least 1: was {text}")
-    return int(text)
-
-
-def _existing(text: str) -> Path:
-    if not Path(text).exists():
-        raise argparse.ArgumentTypeError(f"{text} does not exist")
-    return Path(text).resolve()
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+def parser() -> OneLineParser:
+    top = OneLineParser(
         prog="bench/run",
         description="Dragoman beside CTranslate2 and Hugging Face's generate(): same sentences, weights, beam, threads"
         " and longest output, in turns. It uses the cores it may: `taskset -c 0 bench/run` measures on one.",
@@ -40,19 +30,19 @@ def parser() -> argparse.ArgumentParser:
         default="default",
         help="the checkpoint of the default bundle, or random weights of OPUS-MT's size, 6+6 layers of 512 (default)",
     )
-    top.add_argument("--checkpoint", type=_existing, metavar="DIR", help="another MarianMT checkpoint")
+    top.add_argument("--checkpoint", type=existing, metavar="DIR", help="another MarianMT checkpoint")
     top.add_argument(
         "--text",
-        type=_existing,
+        type=existing,
         metavar="FILE",
         help="sentences, or sentences and their references split by one TAB, .zst or plain (the samples, without BLEU)",
     )
     top.add_argument("--swap", action="store_true", help="the second column is the source")
-    top.add_argument("--sentences", type=_positive, default=2048, metavar="N", help="how many of them (2048)")
-    top.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds (5)")
-    top.add_argument("--singly", type=_positive, default=100, metavar="N", help="how many to ask one by one (100)")
-    top.add_argument("--beam", type=_positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")
-    top.add_argument("--longest", type=_positive, metavar="N", help="target tokens (256; opus: 32)")
+    top.add_argument("--sentences", type=positive, default=2048, metavar="N", help="how many of them (2048)")
+    top.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds (5)")
+    top.add_argument("--singly", type=positive, default=100, metavar="N", help="how many to ask one by one (100)")
+    top.add_argument("--beam", type=positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")
+    top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")
     top.add_argument("--only", nargs="+", metavar="WORD", help="engines whose name holds one of these words")
     top.add_argument("--out", type=Path, default=HOME / "bench", metavar="DIR", help="for the results (bench/)")
     top.add_argument("--page", action="store_true", help="measure nothing, make the page of results.json again")
@@ -124,7 +114,7 @@ def _measure(options: argparse.Namespace) -> None:
                 else lambda texts: sacrebleu.corpus_bleu(texts, [[row[1] for row in rows]]).score,
                 say=_say,
             )
-        parameters = made.parameters(checkpoint)
+        parameters = made.parameters(models["dragoman float32"])
         one = Comparison(name, parameters, beam, threads, longest, len(rows), text.name, figures)
         compared = [c for c in compared if (c.model, c.beam) != (name, beam)] + [one]
         options.out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 from dragoman_bench.measure import REFERENCE, Comparison, Figures
 
@@ -37,10 +38,13 @@ def page(found: Sequence[Comparison], plot: Path) -> str:
 
 
 def _section(found: Comparison) -> str:
+    which = "--model" if found.model in ("default", "opus") else "--checkpoint"
     lines = [
         f"## {found.model}, beam {found.beam}\n",
         f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
         f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
+        f"`bench/run {which} {found.model} --text {found.source} --sentences {found.sentences}"
+        f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)} --beam {found.beam}`\n",
         "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference"
         " |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -84,8 +88,7 @@ def ratio(of: Figures, to: Figures) -> tuple[float, float, float]:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * round(1000 * share) // 1000) - 1)]
+    return float(np.quantile(values, share, method="inverted_cdf"))
 
 
 def draw(found: Sequence[Comparison], plot: Path) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dragoman_bench.engines import Answer
 
 TUNED_ON = 256  # sentences
-Translate = Callable[[Sequence[int]], list[str]]  # sentence numbers to their translations' pieces or ids
 
 
 class Setting(NamedTuple):
@@ -31,25 +30,22 @@ class Setting(NamedTuple):
         return f"{self.parallel} x {self.threads} threads, batches of {self.size} {self.kind}"
 
 
-class Peer:
-    """The interface: what is asked for, in which settings, and how one of them does some of the sentences."""
+class Peer(Protocol):
+    """What is asked for, in which settings, and how one of them does some of the sentences, given by their numbers."""
 
     kinds: tuple[str, ...]
 
-    def settings(self) -> Iterator[Setting]:
-        raise NotImplementedError
+    def settings(self) -> Iterable[Setting]: ...
 
-    def run(self, kind: str, setting: Setting, sentences: Sequence[int]) -> list[Any]:
-        raise NotImplementedError
+    def run(self, kind: str, setting: Setting, sentences: Sequence[int]) -> list[Any]: ...
 
-    def text(self, found: Any) -> str:
-        raise NotImplementedError
+    def text(self, found: Any) -> str: ...
 
 
-class CTranslate2(Peer):
+class CTranslate2:
     """`translate_batch` of all sentences at once: it sorts by length and cuts batches itself."""
 
-    kinds = ("engine", "attention")
+    kinds: tuple[str, ...] = ("engine", "attention")
 
     def __init__(self, lines: Sequence[str], options: argparse.Namespace) -> None:
         from sentencepiece import SentencePieceProcessor
@@ -98,10 +94,10 @@ class CTranslate2(Peer):
         return str(self._target.decode(found.hypotheses[0]))
 
 
-class HuggingFace(Peer):
+class HuggingFace:
     """`generate()` over batches of about one length, in 32-bit floats."""
 
-    kinds = ("engine",)
+    kinds: tuple[str, ...] = ("engine",)
 
     def __init__(self, lines: Sequence[str], options: argparse.Namespace) -> None:
         import torch

@@ -10,7 +10,7 @@ from dragoman_bench.__main__ import main
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
 from dragoman_bench.page import draw, page, quantile, ratio
-from dragoman_bench.peer import Peer, Rounds, Setting, peak_memory
+from dragoman_bench.peer import Rounds, Setting, peak_memory
 
 ECHO = """
 import json, sys
@@ -143,13 +143,13 @@ def test_memory_should_be_the_programs_own() -> None:
     del block
 
 
-class Slow(Peer):
-    kinds = ("engine",)
+class Slow:
+    kinds: tuple[str, ...] = ("engine",)
 
     def __init__(self) -> None:
         self.ran: list[tuple[int, int]] = []
 
-    def settings(self) -> list[Setting]:  # type: ignore[override]
+    def settings(self) -> list[Setting]:
         return [Setting(1, 2, "examples", 16), Setting(2, 1, "examples", 8)]
 
     def run(self, kind: str, setting: Setting, sentences: Sequence[int]) -> list[Any]:

@@ -104,7 +104,8 @@ def _making(manifest: dict[str, Any]) -> str:
     verify = "bin/model-export verify BUNDLE --checkpoint RUN"
     export = f"bin/model-export export --config {config} --checkpoint RUN --out BUNDLE"
     if manifest["model"]["system"] == "marian":
-        export = f"bin/model-export save-marian --config {config} --checkpoint RUN --out CHECKPOINT\n"
+        data = " --data DATA" if manifest["model"].get("written_words") else ""
+        export = f"bin/model-export save-marian --config {config} --checkpoint RUN{data} --out CHECKPOINT\n"
         languages = f"--from {pair[:2]} --to {pair[3:]}"
         export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
         verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
