@@ -86,7 +86,8 @@ final class BenchCommand implements Callable<Integer> {
     @Option(
             names = "--on-request",
             description =
-                    "Do the rounds that standard input asks for, in place of the comparison; see RequestedRounds.")
+                    "In place of the comparison, do the rounds that standard input asks for, a line each: engine N, pipeline"
+                            + " N, engine-singly N or pipeline-singly N, over the first N sentences. Each gives a line of JSON.")
     private boolean onRequest;
 
     @Option(
@@ -152,8 +153,9 @@ final class BenchCommand implements Callable<Integer> {
             measure(opened, some);
             System.out.println();
         }
-        System.out.println(
-                "peak memory of this process, two models and a broker in it: " + peakMemory() / 1024 + " MB");
+        long memory = peakMemory();
+        System.out.println("peak memory of this process, two models and a broker in it: "
+                + (memory == 0 ? "not known on this system" : memory / 1024 + " MB"));
         return 0;
     }
 
@@ -233,19 +235,19 @@ final class BenchCommand implements Callable<Integer> {
 
     private static Measured bare(
             DragomanConfig config, TranslationModel model, BatchLimits limits, List<TokenizedText> texts) {
-        try (TranslationService service = new TranslationService(
-                model,
-                Pipeline.options(config, model.manifest()),
-                limits,
-                Pipeline.workers(config),
-                1,
-                Meters.none())) {
+        try (TranslationService service = service(config, model, limits)) {
             long start = System.nanoTime();
             List<CompletableFuture<Outcome>> results =
                     texts.stream().map(service::submit).toList();
             results.forEach(CompletableFuture::join);
             return new Measured((System.nanoTime() - start) / 1e9, service.totals());
         }
+    }
+
+    /** Batches formed as the pipeline forms them, but for the limits given. The model stays the caller's. */
+    static TranslationService service(DragomanConfig config, TranslationModel model, BatchLimits limits) {
+        return new TranslationService(
+                model, Pipeline.options(config, model.manifest()), limits, Pipeline.workers(config), 1, Meters.none());
     }
 
     private static Measured piped(LocalPipeline local, List<String> lines)

@@ -7,7 +7,6 @@ import io.dragoman.batch.BatchLimits;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
-import io.dragoman.metrics.Meters;
 import io.dragoman.tokenize.SubwordTokenizer;
 import io.dragoman.tokenize.TokenizedText;
 import io.dragoman.tokenize.TokenizerPair;
@@ -145,13 +144,7 @@ final class RequestedRounds {
     }
 
     private TranslationService service(BatchLimits limits) {
-        return new TranslationService(
-                model,
-                Pipeline.options(local.config(), model.manifest()),
-                limits,
-                Pipeline.workers(local.config()),
-                1,
-                Meters.none());
+        return BenchCommand.service(local.config(), model, limits);
     }
 
     private TranslationClient client() throws CommandException {
