@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model_export.system import System, Tensors, over_words
+from model_export.training_kernels import Dropout
 
 
 class RecurrentSystem(System):
@@ -20,7 +21,7 @@ class RecurrentSystem(System):
         self.target_embedding = nn.Embedding(vocabulary, embedding)
         self.project = nn.Linear(readout, embedding, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def initialise(self) -> None:
         """To be called when every part is there; biases stay as their layers set them."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from model_export.recurrent import BidirectionalGRU
 from model_export.system import System, Tensors, over_words
+from model_export.training_kernels import Dropout
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
         self.embedding = nn.Embedding(sizes.vocabulary, sizes.embedding)
         self.gru = BidirectionalGRU(sizes.embedding, sizes.encoder)
         self.initial = nn.Linear(sizes.encoder, sizes.decoder)
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = Dropout(sizes.dropout)
 
     def forward(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         embedded = self.dropout(self.embedding(source_ids))  # [B, S, E]
@@ -80,7 +81,7 @@ class Decoder(nn.Module):
         self.from_state = nn.Linear(sizes.decoder, 3 * sizes.decoder)
         self.readout = nn.Linear(sizes.decoder + 2 * sizes.encoder + sizes.embedding, sizes.embedding)
         self.output_bias = nn.Parameter(torch.zeros(sizes.vocabulary))
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = Dropout(sizes.dropout)
 
     def attend_and_move(
         self, memory: Tensors, mask: Tensor, state: Tensor, word_gates: Tensor

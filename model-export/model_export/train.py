@@ -19,16 +19,16 @@ from typing import Any
 
 import sacrebleu
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model_export import sentencepiece_model
 from model_export.config import Config, DataFile, Training
-from model_export.data import IGNORED, Batch, Corpus, batches, make_batch, read_pairs
+from model_export.data import Batch, Corpus, batches, make_batch, read_pairs
 from model_export.guide import Links, guide_loss, read_links
 from model_export.search import SearchRules, beam_search, best
 from model_export.system import System
 from model_export.systems import SYSTEMS
+from model_export.training_kernels import cross_entropy
 from model_export.transformer import Transformer
 from model_export.vocabulary import SOURCE_FILE, SpecialIds, Subwords, learn
 
@@ -180,6 +180,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     settings = config.training if steps is None else replace(config.training, steps=steps)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
+    torch.set_flush_denormal(True)  # weights of attention and their gradients become that small, and slow
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     subwords = learn_vocabulary(config, data, folder)
     if subwords.sizes[1] != config.sizes.vocabulary:
@@ -241,7 +242,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
             )
             began, busy, tokens, losses, since = time.monotonic(), time.process_time(), 0, 0.0, 0
         if validate:
-            _validate(averaged, subwords, held_out, state, folder)
+            _validate(averaged, subwords, held_out, config.vocabulary.lower_case, state, folder)
             _save(folder / "last.pt", model, averaged, optimizers, state)
             began, busy = time.monotonic(), time.process_time()
 
@@ -259,9 +260,7 @@ def _update(
         else:
             logits, _ = model(source, mask, previous)  # [B, T, V]
         target = batch.target.to(device).flatten()
-        loss = F.cross_entropy(
-            logits.flatten(0, 1), target, ignore_index=IGNORED, label_smoothing=settings.label_smoothing
-        )
+        loss = cross_entropy(logits.flatten(0, 1), target, settings.label_smoothing)
     if not torch.isfinite(loss):
         raise RuntimeError("the loss is not finite: lower the learning rate and resume")
     (loss + taught).backward()  # type: ignore[no-untyped-call]
@@ -274,6 +273,7 @@ def _validate(
     averaged: System,
     subwords: Subwords,
     held_out: list[tuple[str, list[tuple[str, str]]]],
+    lower_case: bool,
     state: dict[str, Any],
     folder: Path,
 ) -> None:
@@ -281,7 +281,8 @@ def _validate(
     for name, pairs in held_out:
         with torch.autocast(next(averaged.parameters()).device.type, torch.bfloat16):
             found = translate(averaged, subwords, [source for source, _ in pairs])
-        scores[name] = round(sacrebleu.corpus_bleu(found, [[target for _, target in pairs]]).score, 2)
+        references = [[target for _, target in pairs]]
+        scores[name] = round(sacrebleu.corpus_bleu(found, references, lowercase=lower_case).score, 2)
     print("validation, greedy: " + "  ".join(f"{n} BLEU {s}" for n, s in scores.items()), flush=True)
     print("  " + " | ".join(found[:3]), flush=True)
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
