@@ -109,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     spoil.add_argument("bundle", type=Path, metavar="BUNDLE")
     spoil.add_argument("--out", type=Path, required=True, metavar="SPOILED", help="the spoiled bundle's folder")
 
+    rebuild = commands.add_parser("rebuild", help="make a bundle's graph again with this exporter, of its own weights")
+    rebuild.add_argument("bundle", type=existing, metavar="BUNDLE")
+
     verify = commands.add_parser("verify", help="check a bundle's files and that its graph keeps the contract")
     verify.add_argument("bundle", type=existing, metavar="BUNDLE")
     verify.add_argument(
@@ -165,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
         )
-    for command in (train, guide, save, marian, export, verify, score, aer, results):
+    for command in (train, guide, save, marian, export, rebuild, verify, score, aer, results):
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
@@ -216,6 +219,12 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.verify import verify
 
             verify(arguments.bundle, arguments.checkpoint)
+        case "rebuild":
+            from model_export.rebuild import rebuild
+            from model_export.verify import verify
+
+            rebuild(arguments.bundle, verify)
+            print(f"made {arguments.bundle} again")
         case "results":
             _results(arguments)
         case "spoil":

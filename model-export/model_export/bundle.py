@@ -168,7 +168,7 @@ def write(parts: Parts, target: Path, verify: Callable[[Path], None]) -> None:
         sentences = parts.golden or golden_sentences(parts.languages[0])
         if isinstance(parts.system, EightBit):
             calibrate(parts.system, folder, sentences)
-        known = _metadata(SYSTEMS[parts.kind].row, digest, parts.subwords.sizes)
+        known = metadata(SYSTEMS[parts.kind].row, digest, parts.subwords.sizes)
         onnx.save(onnx_graph.build(parts.system, parts.rules, known), folder / "model.onnx")
         text = golden(Reference(folder, parts.system), sentences)
         (folder / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
@@ -185,7 +185,7 @@ def calibrate(system: EightBit, folder: Path, sentences: Sequence[str]) -> None:
     system.calibrate(lambda: reference.run(sources, 1))
 
 
-def _metadata(row: str, digest: str, sizes: Sequence[int]) -> dict[str, str]:
+def metadata(row: str, digest: str, sizes: Sequence[int]) -> dict[str, str]:
     """What the graph repeats of its bundle's manifest."""
     return {
         "dragoman.format_version": str(FORMAT_VERSION),
@@ -411,7 +411,7 @@ def _model_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
     except Exception as fault:  # protobuf's errors share no public base with OSError
         return [f"model.onnx: cannot be read: {fault}"]
     sizes = manifest["vocabulary"].get("source_size", ""), manifest["vocabulary"].get("target_size", "")
-    expected = _metadata(manifest["architecture"], manifest["vocabulary"].get("sha256", ""), sizes)
+    expected = metadata(manifest["architecture"], manifest["vocabulary"].get("sha256", ""), sizes)
     actual = {p.key: p.value for p in model.metadata_props}
     found = [
         f"model.onnx: metadata {key} should be {value}: was {actual.get(key)}"

@@ -108,7 +108,7 @@ class Graph:
         if content in self._same:
             return self._same[content]
         self._same[content] = name
-        if value.size >= SMALL and is_rounded(value):
+        if value.size >= SMALL and value.shape[-1] > 1 and is_rounded(value):
             return self._table(name, value)
         with np.errstate(over="ignore"):
             half = value.astype(np.float16) if value.dtype == np.float32 and value.size >= SMALL else None
@@ -181,6 +181,13 @@ def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> on
     return model
 
 
+def group_size(columns: int) -> int:
+    """How many of `columns` to look at together for the best ones of all: a divisor, 0 when none is of use."""
+    usual = 9  # candidates of a beam of four
+    divisors = [size for size in range(16, 129) if columns % size == 0 and columns // size >= usual]
+    return min(divisors, key=lambda size: columns // size + usual * size, default=0)
+
+
 class _Search:
     """The search in nodes, in the order of `search.beam_search`; attributes hold names that the Loop's body shares."""
 
@@ -212,6 +219,10 @@ class _Search:
         out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
         self.suppressed = tuple(out)
         self.candidates = g("Add", self.K2, g.ints(len(out)))  # [1] = C
+        columns_in_all = self.system.sizes.vocabulary if words is None else len(words)
+        self.group = group_size(columns_in_all)
+        if self.group:
+            self.groups = g("Min", self.candidates, g.ints(columns_in_all // self.group))  # [1] = c
         if words is not None:
             columns = np.full(self.system.sizes.vocabulary, -1, np.int64)
             columns[words.numpy()] = np.arange(len(words))
@@ -432,11 +443,30 @@ class _Search:
         """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
         return g("ScatterND", otherwise, g("Unsqueeze", "going_in", self.outer.ints(1)), value)
 
+    def _best_words(self, g: Graph, every: str) -> tuple[str, str]:
+        """The C largest of `every` [n, K, V] and their columns [n, K, C], as TopK gives them; the first of a tie first.
+
+        In two stages, for TopK looks at one entry at a time, a maximum at many: the C groups of columns with the
+        largest maxima hold the C largest entries.
+        """
+        o, size = self.outer, self.group
+        if size == 0:
+            largest, columns = g.many("TopK", every, self.candidates, count=2, axis=2)
+            return largest, columns
+        groups = g("Reshape", every, o.ints(0, 0, -1, size))  # [n, K, G, V / G]
+        best = g("ReduceMax", groups, o.ints(3), keepdims=0)  # [n, K, G]
+        _, chosen = g.many("TopK", best, self.groups, count=2, axis=2)  # [n, K, c]
+        chosen, _ = g.many("TopK", chosen, self.groups, count=2, axis=2, largest=0)  # in the order of columns
+        entries = g("GatherND", groups, g("Unsqueeze", chosen, o.ints(3)), batch_dims=2)  # [n, K, c, V / G]
+        largest, places = g.many("TopK", g("Reshape", entries, o.ints(0, 0, -1)), self.candidates, count=2, axis=2)
+        group = g("GatherElements", chosen, g("Div", places, o.number(size)), axis=2)  # [n, K, C]
+        return largest, g("Add", g("Mul", group, o.number(size)), g("Mod", places, o.number(size)))
+
     def _candidates(self, g: Graph, logits: str, at_limit: str) -> tuple[str, str]:
         """Each beam's C best words and their log-probabilities [n, K, C]; one live candidate where forced."""
         o, dead = self.outer, self.outer.number(DEAD)
         every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
-        log_probs, words = g.many("TopK", every, self.candidates, count=2, axis=2)  # [n, K, C]
+        log_probs, words = self._best_words(g, every)  # [n, K, C]
         if self.system.words is not None:
             words = g("Gather", self.words, words, axis=0)
         for suppressed in self.suppressed:

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from model_export.attention import Attention, Hard, LocalMonotonic, LocalPredictive, make_attention, masked_softmax
 from model_export.scores import Dot
+from model_export.transformer import sharp_softmax
 
 MASK = torch.tensor([[True] * 6, [True, True, True, False, False, False], [True] + [False] * 5])
 KINDS = ["global", "local-m", "local-p", "hard"]
@@ -112,3 +113,21 @@ def test_hard_should_pass_the_gradient_of_the_soft_weights() -> None:
 
 def test_an_attention_should_be_made_by_its_name() -> None:
     assert [type(made(kind)) for kind in KINDS] == [Attention, LocalMonotonic, LocalPredictive, Hard]
+
+
+def test_a_sharp_softmax_should_leave_no_denormal_weights_and_change_no_other() -> None:
+    energies = torch.tensor([[[0.0, -20.0, -59.0, -90.0, -100.0, -3.0], [200.0, 111.0, -154.0, 199.0, 0.0, 0.0]]])
+    mask = torch.tensor([[[True, True, True, True, True, False]]])
+    energies = energies.masked_fill(~mask, float("-inf"))
+    expected = torch.softmax(energies, dim=-1)
+    assert bool(((expected > 0) & (expected < 1.2e-38)).any())  # as it would be
+
+    with torch.no_grad():
+        found = sharp_softmax(energies, mask)
+
+    assert found[0, :, 5].tolist() == [0, 0]
+    assert float(found[found > 0].min()) > 1e-30
+    visible = expected > 1e-25
+    assert found[visible].equal(expected[visible])
+    assert float((found - expected).abs().max()) < 1e-25
+    assert sharp_softmax(energies[:, :1], None).equal(expected[:, :1])  # with gradients: PyTorch's own

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from conftest import ANIMALS, COLOURS, PAIRS, PLACES
@@ -15,10 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from model_export import marian, sentencepiece_model
 from model_export.__main__ import main
-from model_export.bundle import BundleError, read_json
+from model_export.bundle import BundleError, read_json, write_manifest
 from model_export.eight_bit import EightBit
 from model_export.import_marian import import_marian
 from model_export.marian import MarianError
+from model_export.rebuild import rebuild
 from model_export.runtime import BundleRuntime, Reference
 from model_export.system import UNWRITTEN, System
 from model_export.verify import verify
@@ -242,6 +244,49 @@ def test_a_list_of_target_words_should_be_all_that_is_written(copy: Path, tmp_pa
         [expected] = reference.best([source], reference.run([source], 4, [given]))
         assert torch.allclose(expected.log_probs, forced.log_probs, atol=1e-4)
     assert system.log_probs(torch.zeros(1, len(set(listed)))).exp().sum() == pytest.approx(1)
+
+
+def trained(checkpoint: Path) -> None:
+    """No two tensors alike, as after training: an untrained one's biases are all zeros, and its graph keeps one."""
+    torch.manual_seed(9)
+    tensors = load_file(checkpoint / "model.safetensors")
+    for name, tensor in tensors.items():
+        if tensor.dim() == 1 or name == "final_logits_bias":
+            tensors[name] = (tensor + 0.1 * torch.randn(tensor.shape)).half().float()
+    save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("weights", ["float32", "float16", "int8"])
+def test_a_bundle_should_be_made_again_of_the_weights_in_its_graph(copy: Path, tmp_path: Path, weights: str) -> None:
+    trained(copy)
+    pieces = list(sentencepiece_model.read_words(copy / "vocab.json"))
+    if weights == "int8":
+        (copy / "target_words.json").write_text(json.dumps(["</s>", *pieces[::2]]), encoding="utf-8")
+    bundle = tmp_path / "b"
+    import_marian(copy, bundle, ("fr", "en"), check, weights=weights)
+    before = {file.name: file.read_bytes() for file in bundle.iterdir()}
+    graph = onnx.load(bundle / "model.onnx")
+    graph.doc_string = "an older exporter's"
+    onnx.save(graph, bundle / "model.onnx")
+    write_manifest(bundle, read_json(bundle) | {"scores": {"dev": {"bleu": 1.0, "chrf": 2.0, "sentences": 2, "beam_size": 4}}})
+    checked = []
+
+    rebuild(bundle, lambda folder, system: (verify(folder, system, checked.append), None)[1])
+
+    after = {file.name: file.read_bytes() for file in bundle.iterdir()}
+    assert after.keys() == before.keys()
+    assert [name for name in after if after[name] != before[name]] == ["README.md", "bundle.json"]
+    assert read_json(bundle)["scores"]["dev"]["bleu"] == 1.0
+    assert any("ONNX = PyTorch" in line for line in checked)
+
+
+def test_a_bundle_should_stay_as_it_was_when_it_cannot_be_made_again(bundle: Path, imported: Path) -> None:
+    with pytest.raises(BundleError, match="only bundles of Transformers can be made again"):
+        rebuild(bundle, lambda *_: None)
+    before = {file.name: file.read_bytes() for file in imported.iterdir()}
+    with pytest.raises(BundleError, match=r"weights that are not found in the graph: .*self_norm\.bias"):
+        rebuild(imported, lambda *_: None)  # untrained: equal tensors are kept once, under the first one's name
+    assert {file.name: file.read_bytes() for file in imported.iterdir()} == before
 
 
 def test_a_list_of_target_words_that_cannot_be_should_be_named(copy: Path, tmp_path: Path) -> None:

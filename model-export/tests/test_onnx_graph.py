@@ -8,8 +8,8 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
-from model_export.onnx_graph import SMALL, build
-from model_export.rnnsearch import RNNsearch
+from model_export.onnx_graph import SMALL, build, group_size
+from model_export.rnnsearch import RNNsearch, Sizes
 from model_export.search import SearchRules, Steps, beam_search, best
 
 SOURCE = torch.tensor([[5, 6, 7, 8, 9, 2], [10, 11, 2, 0, 0, 0], [12, 2, 0, 0, 0, 0]])
@@ -57,6 +57,33 @@ def test_loop_should_equal_the_search_in_pytorch(
         assert a.ids == b.ids
         torch.testing.assert_close(a.log_probs, b.log_probs, atol=1e-4, rtol=0)
         torch.testing.assert_close(a.attention, b.attention, atol=1e-5, rtol=0)
+
+
+def test_columns_should_be_grouped_by_a_divisor_where_that_saves_work() -> None:
+    assert group_size(5246) == 43
+    assert group_size(8000) == 32
+    assert group_size(60_000) == 80
+    assert group_size(50) == 0  # too few
+    assert group_size(7919) == 0  # a prime
+
+
+@pytest.mark.parametrize("beam_size", [1, 4, 12])  # of 18 groups a beam of 12 would take 25
+def test_the_best_of_grouped_columns_should_be_the_best_of_all(beam_size: int) -> None:
+    assert group_size(288) == 16
+    torch.manual_seed(4)
+    model = RNNsearch(Sizes(288, embedding=16, encoder=12, decoder=20, attention=14)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.5)
+    session = onnxruntime.InferenceSession(
+        build(model, RULES, {}).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = run(session, SOURCE, beam_size)
+    expected = beam_search(model, SOURCE, SOURCE != 0, beam_size, LONGEST, RULES)
+    assert found.tokens.equal(expected.tokens)
+    assert found.parents.equal(expected.parents)
+    torch.testing.assert_close(found.log_probs, expected.log_probs, atol=1e-4, rtol=0)
+    assert len(found.tokens.unique()) > 20
 
 
 def test_a_sentence_that_ended_should_add_nothing_to_later_steps(

@@ -1,0 +1,107 @@
+"""A bundle's graph made again by this exporter, of the weights that stand in it: no checkpoint is needed.
+
+What a newer exporter does better (faster operators, say) reaches bundles that were made before. The weights, the
+vocabulary, the search, the reading of links and the golden file stay; verification holds the new graph to that file,
+and so the scores stay as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from model_export import onnx_graph
+from model_export.bundle import BundleError, calibrate, metadata, put_in_place, read_golden, read_json, write_manifest
+from model_export.eight_bit import EightBit
+from model_export.runtime import rules_of
+from model_export.system import System
+from model_export.transformer import Sizes, Transformer
+
+KINDS = ("transformer", "marian")
+
+
+def rebuild(folder: Path, verify: Callable[[Path, System], None]) -> None:
+    """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done."""
+    manifest = read_json(folder)
+    kind = manifest.get("model", {}).get("system")
+    if kind not in KINDS:
+        raise BundleError(f"{folder}: only bundles of Transformers can be made again from their graph: this is {kind}")
+    plain = _system(folder, manifest)
+    system = EightBit(plain) if manifest["model"]["weights"] == "int8" else plain.eval()
+    sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
+    known = metadata(manifest["architecture"], manifest["vocabulary"]["sha256"], sizes)
+
+    def fill(made: Path) -> None:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+        if isinstance(system, EightBit):
+            calibrate(system, made, [row[0] for row in read_golden(made)])
+        onnx.save(onnx_graph.build(system, rules_of(manifest), known), made / "model.onnx")
+        write_manifest(made, manifest)
+        verify(made, system)
+
+    put_in_place(folder, fill)
+
+
+def _system(folder: Path, manifest: dict[str, Any]) -> Transformer:
+    sizes: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in manifest["model"]["sizes"].items()
+    }
+    system = Transformer(Sizes(**sizes))
+    stored = _Stored(folder / "model.onnx")
+    words = stored.constants.get("words")
+    if words is not None:
+        system.write_only(torch.from_numpy(words.copy()))
+    missing = []
+    with torch.no_grad():
+        for name, parameter in system.named_parameters():
+            value = stored.parameter(name)
+            if value is not None and value.shape == tuple(parameter.shape):
+                parameter.copy_(torch.from_numpy(value.copy()))
+            elif name == "output_bias" and words is not None:
+                parameter.zero_()  # of words that are not written: nothing reads it
+            else:
+                missing.append(name)
+    if missing:
+        raise BundleError(f"{folder / 'model.onnx'}: weights that are not found in the graph: {', '.join(missing)}")
+    return system
+
+
+class _Stored:
+    """A graph's constants, undone as `onnx_graph.Graph` stores them: float16, and 8-bit numbers with their steps."""
+
+    def __init__(self, model: Path) -> None:
+        graph = onnx.load(model).graph
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._makers = {node.output[0]: node for node in graph.node if node.op_type in ("Cast", "Mul")}
+
+    def parameter(self, name: str) -> NDArray[Any] | None:
+        """By its name in the module, in the encoder's part or the step's; None when it is in neither."""
+        for part in ("encode", "model"):
+            for module in ("", "system."):
+                value = self._value(f"{part}.{module}{name}")
+                if value is not None:
+                    return value
+        return None
+
+    def _value(self, name: str) -> NDArray[Any] | None:
+        if name in self.constants:
+            return self.constants[name]
+        maker = self._makers.get(name)
+        if maker is not None:
+            values = [self._value(given) for given in maker.input]
+            known = [value.astype(np.float32) for value in values if value is not None]
+            return None if len(known) < len(values) else np.prod(np.broadcast_arrays(*known), axis=0)
+        integers = self.constants.get(f"{name}.int8")
+        steps = None if integers is None else self._value(f"{name}.steps")
+        if integers is None or steps is None:
+            return None
+        value: NDArray[Any] = integers.astype(np.float32) * steps[:, None]
+        return value
