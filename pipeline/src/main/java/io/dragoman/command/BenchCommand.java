@@ -166,7 +166,7 @@ final class BenchCommand implements Callable<Integer> {
         try (LocalPipeline local = LocalPipeline.start(settings);
                 TranslationModel model = openModel(opened, local.config());
                 TokenizerPair tokenizers = opened.openTokenizers()) {
-            BatchLimits limits = Pipeline.batchLimits(local.config());
+            BatchLimits limits = Pipeline.batchLimits(local.config(), opened.manifest());
             List<String> warmUp = repeated(some, sentences == null ? WARM_UP_SENTENCES : Math.max(8, sentences / 4));
             bare(local.config(), model, limits, tokenized(warmUp, tokenizers)); // compiled and in the caches
             double rate = bare(local.config(), model, limits, tokenized(warmUp, tokenizers))

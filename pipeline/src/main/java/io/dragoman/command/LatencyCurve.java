@@ -92,9 +92,9 @@ final class LatencyCurve {
             double of = base == 0 ? rate : base;
             StringBuilder row = new StringBuilder(String.format(
                     Locale.ROOT,
-                    "| %d | %d | %d | %.0f |",
+                    "| %d | %s | %d | %.0f |",
                     variation.linger(),
-                    variation.rows(),
+                    variation.rows() == 0 ? "by beam" : variation.rows(),
                     variation.commit(),
                     rate));
             for (double load : LOADS) {

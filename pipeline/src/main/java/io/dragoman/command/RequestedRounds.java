@@ -80,7 +80,7 @@ final class RequestedRounds {
                 sentences.stream().map(tokenizers.source()::tokenize).toList();
         List<Outcome> outcomes;
         long nanos;
-        try (TranslationService service = service(Pipeline.batchLimits(local.config()))) {
+        try (TranslationService service = service(Pipeline.batchLimits(local.config(), model.manifest()))) {
             long start = System.nanoTime();
             List<CompletableFuture<Outcome>> results =
                     texts.stream().map(service::submit).toList();
@@ -95,7 +95,7 @@ final class RequestedRounds {
         long[] each = new long[sentences.size()];
         long begin = System.nanoTime();
         try (TranslationService service =
-                service(Pipeline.batchLimits(local.config()).singly())) {
+                service(Pipeline.batchLimits(local.config(), model.manifest()).singly())) {
             for (int i = 0; i < each.length; i++) {
                 TokenizedText text = tokenizers.source().tokenize(sentences.get(i));
                 long start = System.nanoTime();

@@ -60,6 +60,10 @@ public final class Pipeline implements AutoCloseable {
     /** Tokens; measured with the default bundle: a run of one sentence against its share of a full batch. */
     private static final int RUN_COST = 256;
 
+    /** Of a batch, when its rows are not configured: what the weights, states and logits of a step fit into a cache with. */
+    private static final int HYPOTHESES = 64;
+
+    private static final int HYPOTHESES_ON_GPU = 1024;
     private static final int THREAD_REPLACEMENTS = 10;
     /** A poll that began before the look-ahead stopped has handed its records on within this. */
     private static final Duration LAST_POLL = Duration.ofMillis(200);
@@ -182,7 +186,7 @@ public final class Pipeline implements AutoCloseable {
                     new TranslationService(
                             model,
                             options(config, bundle.manifest()),
-                            batchLimits(config),
+                            batchLimits(config, bundle.manifest()),
                             workers(config),
                             config.integer(DragomanConfig.MODEL_FAILURE_LIMIT),
                             meters));
@@ -228,14 +232,20 @@ public final class Pipeline implements AutoCloseable {
         return new DecodingOptions(beam == 0 ? own.beamSize() : beam, own.maxTargetTokens(), own.lengthPenalty());
     }
 
-    public static BatchLimits batchLimits(DragomanConfig config) {
+    public static BatchLimits batchLimits(DragomanConfig config, BundleManifest manifest) {
         return new BatchLimits(
-                config.integer(DragomanConfig.BATCH_MAX_ROWS),
+                batchRows(config, options(config, manifest).beamSize()),
                 config.integer(DragomanConfig.BATCH_MAX_TOKENS),
                 config.millis(DragomanConfig.BATCH_LINGER_MS),
                 config.integer(DragomanConfig.BATCH_WINDOW_ROWS),
                 runCost(config),
                 config.millis(DragomanConfig.PRIORITY_ALLOWANCE_MS));
+    }
+
+    private static int batchRows(DragomanConfig config, int beam) {
+        int rows = config.integer(DragomanConfig.BATCH_MAX_ROWS);
+        int hypotheses = config.gpu() != null ? HYPOTHESES_ON_GPU : HYPOTHESES;
+        return rows > 0 ? rows : Math.max(1, hypotheses / beam);
     }
 
     private static int runCost(DragomanConfig config) {

@@ -163,11 +163,11 @@ class DragomanTest {
 
     @Test
     void shouldPutEveryFaultOfTheSettingsInOneLine() throws IOException {
-        Path config = file("p", "bootstrap.servers=127.0.0.1:1\nbatch.max.rows=0\nacks=all\n");
+        Path config = file("p", "bootstrap.servers=127.0.0.1:1\nbatch.max.rows=-1\nacks=all\n");
         assertEquals(1, Dragoman.execute("run", "--config", config.toString()));
         assertEquals(
                 "dragoman: acks: unknown setting (a Kafka setting is written kafka.acks; `dragoman config` lists the"
-                        + " others); Invalid value 0 for configuration batch.max.rows: Value must be at least 1",
+                        + " others); Invalid value -1 for configuration batch.max.rows: Value must be at least 0",
                 complaint());
     }
 

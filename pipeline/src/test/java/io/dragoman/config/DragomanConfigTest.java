@@ -45,7 +45,7 @@ class DragomanConfigTest {
         expected.put("topic.prefix", "dragoman");
         expected.put("topic.partitions", "6");
         expected.put("topic.replication", "-1");
-        expected.put("batch.max.rows", "32");
+        expected.put("batch.max.rows", "0");
         expected.put("batch.max.tokens", "4096");
         expected.put("batch.linger.ms", "5");
         expected.put("batch.window.rows", "512");
@@ -127,7 +127,7 @@ class DragomanConfigTest {
     void shouldNotRepeatASecretInAFault() {
         ConfigException e = assertThrows(
                 ConfigException.class,
-                () -> DragomanConfig.of(Map.of("basic.auth.user.info", "ann:secret", "batch.max.rows", "0")));
+                () -> DragomanConfig.of(Map.of("basic.auth.user.info", "ann:secret", "batch.max.rows", "-1")));
         assertEquals(-1, e.getMessage().indexOf("secret"));
     }
 

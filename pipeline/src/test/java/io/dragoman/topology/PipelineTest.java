@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.infer.BundleException;
+import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.DecodingOptions;
 import io.dragoman.infer.FakeTranslationModel;
 import java.nio.file.Path;
@@ -43,20 +44,36 @@ class PipelineTest {
 
     @Test
     void shouldTakeBatchLimitsFromTheSettings() {
+        var manifest = FakeTranslationModel.manifest("fr", "en", 20);
         assertEquals(
-                new BatchLimits(32, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
-                Pipeline.batchLimits(config()));
+                new BatchLimits(64, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
+                Pipeline.batchLimits(config(), manifest));
         assertEquals(
                 new BatchLimits(8, 99, Duration.ZERO, 7, 256, Duration.ofSeconds(2)),
-                Pipeline.batchLimits(config(
-                        "batch.max.rows",
-                        "8",
-                        "batch.max.tokens",
-                        "99",
-                        "batch.linger.ms",
-                        "0",
-                        "batch.window.rows",
-                        "7")));
+                Pipeline.batchLimits(
+                        config(
+                                "batch.max.rows",
+                                "8",
+                                "batch.max.tokens",
+                                "99",
+                                "batch.linger.ms",
+                                "0",
+                                "batch.window.rows",
+                                "7"),
+                        manifest));
+    }
+
+    @Test
+    void shouldTakeAsManySentencesAsMakeSoManyHypothesesUnlessToldOtherwise() {
+        var manifest = FakeTranslationModel.manifest("fr", "en", 20);
+        assertEquals(16, rows(manifest, "model.beam.size", "4"));
+        assertEquals(1, rows(manifest, "model.beam.size", "100"));
+        assertEquals(5, rows(manifest, "model.beam.size", "4", "batch.max.rows", "5"));
+        assertEquals(256, rows(manifest, "model.beam.size", "4", "model.device", "cuda"));
+    }
+
+    private static int rows(BundleManifest manifest, String... settings) {
+        return Pipeline.batchLimits(config(settings), manifest).rows();
     }
 
     @Test
