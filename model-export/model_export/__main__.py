@@ -236,7 +236,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _results(arguments: argparse.Namespace) -> None:
-    from model_export.results import measure, measure_speed, page
+    from model_export.results import collect, measure, measure_speed, page
 
     home = Path(__file__).resolve().parents[2]
     folder = arguments.configs or home / "model-export" / "configs" / "compare"
@@ -253,7 +253,8 @@ def _results(arguments: argparse.Namespace) -> None:
     for name in wanted if arguments.only != "page" else ():
         speed = measure_speed(arguments.runs / name, arguments.data, home)
         print(f"{name}: " + ("no speed measured" if speed is None else f"{speed:.0f} sentences/s"), flush=True)
-    text = page(configs, arguments.runs, out.with_suffix(".svg"))
+    found = collect(configs, arguments.runs, out.with_name("results.json"))
+    text = page(configs, found, out.with_suffix(".svg"))
     out.write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {out}")
 

@@ -1,6 +1,7 @@
 """`RESULTS.md`: every system trained alike, scored alike, side by side; made by one command, one system at a time.
 
-A system's figures are kept in its run's `results.json`, so the page can be made again of whatever is there.
+A system's figures are kept in its run's `results.json`, and those of all systems in the file of that name beside the
+page, so that the page can be made again of whatever is there, and one system measured again without the others' runs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Figures:
     aer_diagonal: float = 0.0  # of a straight line
     speed: float | None = None  # sentences a second through the pipeline
     examples: list[str] = field(default_factory=list)
+    optimizer: str = "adam"
 
 
 def measure(config_file: Path, data: Path, runs: Path, say: Callable[[str], None]) -> Figures:
@@ -99,6 +101,7 @@ def _scores(config: Config, folder: Path, data: Path) -> Figures:
         training["updates"],
         training.get("processor_hours", training["hours"]),
         training["target_tokens"],
+        optimizer=config.training.optimizer,
     )
     every: list[tuple[str, str, str]] = []
     for name in SETS:
@@ -179,12 +182,20 @@ def speed_of(printed: str) -> float | None:
     return statistics.median(map(float, found)) if found else None
 
 
-def page(configs: Sequence[Path], runs: Path, plot: Path) -> str:
-    """The page of all systems that have figures; writes the plot beside it."""
-    found = [kept for config_file in configs if (kept := _kept(runs / config_file.stem)) is not None]
+def collect(configs: Sequence[Path], runs: Path, file: Path) -> list[Figures]:
+    """The figures of all systems that have some, from their runs or else from `file`, which is brought up to date."""
+    known = {f["system"]: Figures(**f) for f in json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
+    found = [kept for c in configs if (kept := _kept(runs / c.stem) or known.get(read_config(c).system)) is not None]
     if not found:
-        raise ValueError(f"{runs} holds no results.json: measure a system first")
-    found.sort(key=lambda f: list(SYSTEMS).index(f.system))
+        raise ValueError(f"neither {runs} nor {file} holds results: measure a system first")
+    text = json.dumps([asdict(figures) for figures in found], indent=1, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+    return found
+
+
+def page(configs: Sequence[Path], found: list[Figures], plot: Path) -> str:
+    """The page of all systems that have figures; writes the plot beside it."""
+    found = sorted(found, key=lambda f: list(SYSTEMS).index(f.system))
     missing = [c.stem for c in configs if c.stem not in {f.system for f in found}]
     draw(found, plot)
     config = read_config(configs[0])
@@ -200,19 +211,38 @@ def _intro(found: Sequence[Figures], missing: Sequence[str], config: Config) -> 
 Made by `bin/model-export results --data DATA --runs RUNS`, which trains what is not trained, exports each system,
 translates through the exported graph (beam 4) and scores. Small models and short trainings, so that a system takes
 minutes on one core: the figures compare systems, they are not what a system can reach. Each saw {lines} at each
-pass, {found[0].updates:,} updates in all; configurations: [configs/compare](configs/compare).{left}"""
+pass; configurations: [configs/compare](configs/compare).{_otherwise(found, config)}{left}"""
+
+
+def _training(figures: Figures) -> tuple[int, str]:
+    return figures.updates, figures.optimizer
+
+
+def _otherwise(found: Sequence[Figures], config: Config) -> str:
+    """Names the systems whose figures are of another training than the configurations' of now."""
+    now = config.training.steps, config.training.optimizer
+    other = [f for f in found if _training(f) != now]
+    if not other:
+        return ""
+    names = ", ".join(SYSTEMS[f.system].title for f in other)
+    return (
+        f"\n\n**Two trainings stand here side by side.** The figures of {names} are of an earlier one (the columns "
+        f"*updates* and *by* say of which) and wait for their turn to be measured again by the configurations as they "
+        f"are now, {now[0]:,} updates by {now[1].title()}: hold them against one another, not against the others."
+    )
 
 
 def _table(found: Sequence[Figures]) -> str:
     sets = list(found[0].bleu)
-    head = "| | system | parameters | trained, processor hours | target subwords | " + " | ".join(
+    head = "| | system | parameters | updates | by | processor hours | target subwords | " + " | ".join(
         f"BLEU {s}" for s in sets
     )
     head += " | " + " | ".join(f"chrF {s}" for s in sets) + " | AER | sentences/s |"
     rows = [head, "|---" * (head.count("|") - 1) + "|"]
     for f in found:
         entry = SYSTEMS[f.system]
-        cells = [entry.row, f"{entry.title}", f"{f.parameters / 1e6:.2f} M", f"{f.hours:.2f}", f"{f.target_tokens:,}"]
+        cells = [entry.row, f"{entry.title}", f"{f.parameters / 1e6:.2f} M", f"{f.updates:,}", f.optimizer.title()]
+        cells += [f"{f.hours:.2f}", f"{f.target_tokens:,}"]
         cells += [f"{f.bleu[s]:.1f}" for s in sets] + [f"{f.chrf[s]:.1f}" for s in sets]
         cells += ["no attention" if f.aer is None else f"{f.aer:.1f}", "" if f.speed is None else f"{f.speed:.0f}"]
         rows.append("| " + " | ".join(cells) + " |")
@@ -239,10 +269,11 @@ def _lengths(found: Sequence[Figures], plot: Path) -> str:
 
 
 def _claims(found: Sequence[Figures]) -> str:
-    """What the figures say of the claims; every sentence is decided by them."""
+    """What the figures say of the claims; every sentence is decided by them, and by systems that trained alike."""
     rows = ["## What the figures bear out"]
     plain = next((f for f in found if f.system == "seq2seq"), None)
-    attending = [f for f in found if f.aer is not None]
+    alike = found if plain is None else [f for f in found if _training(f) == _training(plain)]
+    attending = [f for f in alike if f.aer is not None]
     short, long = "1-10", "31-50"
     if plain and attending and all(k in plain.by_length for k in (short, long)):
         kept = {f.system: f.by_length[long] / max(f.by_length[short], 0.1) for f in [plain, *attending]}

@@ -33,7 +33,7 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
         V = logits.shape[1]
         kept = target != IGNORED
-        share = kept.float() / kept.sum()  # [N], of a row in the mean
+        share = kept.float() / kept.sum().clamp(min=1)  # [N], of a row in the mean
         words = target.clamp(min=0)[:, None]
         gradient, loss = torch.empty_like(logits), torch.zeros(())
         for first in range(0, len(logits), ROWS):

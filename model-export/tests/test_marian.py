@@ -268,7 +268,9 @@ def test_a_bundle_should_be_made_again_of_the_weights_in_its_graph(copy: Path, t
     graph = onnx.load(bundle / "model.onnx")
     graph.doc_string = "an older exporter's"
     onnx.save(graph, bundle / "model.onnx")
-    write_manifest(bundle, read_json(bundle) | {"scores": {"dev": {"bleu": 1.0, "chrf": 2.0, "sentences": 2, "beam_size": 4}}})
+    write_manifest(
+        bundle, read_json(bundle) | {"scores": {"dev": {"bleu": 1.0, "chrf": 2.0, "sentences": 2, "beam_size": 4}}}
+    )
     checked = []
 
     rebuild(bundle, lambda folder, system: (verify(folder, system, checked.append), None)[1])

@@ -6,7 +6,7 @@ import pytest
 from conftest import PAIRS
 
 from model_export import results
-from model_export.results import Figures, matrix, measure, measure_speed, page, speed_of
+from model_export.results import Figures, collect, matrix, measure, measure_speed, page, speed_of
 
 PRINTED = """beam 4: 800 sentences, 20.0 source tokens each, batches of at most 64 rows and 4096 tokens, 2 workers
 round 1
@@ -46,7 +46,8 @@ def test_systems_should_be_trained_scored_and_put_side_by_side(tmp_path: Path, d
     assert made[1].aer is None
     assert made[0].sentences == {"1-10": 5, "11-20": 0, "21-30": 0, "31-50": 1, "over 50": 0}
     assert set(made[0].bleu) == {"dev", "long"}
-    text = page(configs, tmp_path / "runs", tmp_path / "plot.svg")
+    kept = tmp_path / "kept.json"
+    text = page(configs, collect(configs, tmp_path / "runs", kept), tmp_path / "plot.svg")
     assert text.index("| S0 | Seq2Seq |") < text.index("| S1 | RNNsearch |")
     assert "no attention" in text
     assert "from 1-10 to 31-50 words" in text
@@ -54,13 +55,24 @@ def test_systems_should_be_trained_scored_and_put_side_by_side(tmp_path: Path, d
     assert 0 < made[0].aer_diagonal < 100
     assert "Le chat noir est sur le tapis  →  " in text
     assert (tmp_path / "plot.svg").read_text(encoding="utf-8").startswith("<?xml")
-    (tmp_path / "runs" / "seq2seq" / "results.json").unlink()
-    assert "Not measured yet: seq2seq." in page(configs, tmp_path / "runs", tmp_path / "plot.svg")
+    assert "Two trainings" not in text
+
+    (tmp_path / "runs" / "seq2seq" / "results.json").unlink()  # its run is gone, its figures are not
+    assert page(configs, collect(configs, tmp_path / "runs", kept), tmp_path / "plot.svg") == text
+    known = json.loads(kept.read_text(encoding="utf-8"))
+    kept.write_text(json.dumps([f | {"updates": 7} if f["system"] == "seq2seq" else f for f in known]))
+    other = page(configs, collect(configs, tmp_path / "runs", kept), tmp_path / "plot.svg")
+    assert "The figures of Seq2Seq are of an earlier one" in other
+    assert "from 1-10 to 31-50 words" not in other  # nothing that trained like it to hold it against
+    kept.write_text(json.dumps(known[:1]))
+    assert "Not measured yet: seq2seq." in page(
+        configs, collect(configs, tmp_path / "runs", kept), tmp_path / "plot.svg"
+    )
 
 
 def test_a_page_of_nothing_should_be_refused(tmp_path: Path, configs: list[Path]) -> None:
-    with pytest.raises(ValueError, match=r"holds no results\.json"):
-        page(configs, tmp_path, tmp_path / "plot.svg")
+    with pytest.raises(ValueError, match=r"holds results: measure a system first"):
+        collect(configs, tmp_path, tmp_path / "kept.json")
 
 
 def test_speed_should_be_the_median_of_the_rounds() -> None:
