@@ -28,7 +28,7 @@ from model_export.guide import Links, guide_loss, read_links
 from model_export.search import SearchRules, beam_search, best
 from model_export.system import System
 from model_export.systems import SYSTEMS
-from model_export.training_kernels import cross_entropy
+from model_export.training_kernels import cross_entropy, denormals_as_zero
 from model_export.transformer import Transformer
 from model_export.vocabulary import SOURCE_FILE, SpecialIds, Subwords, learn
 
@@ -175,12 +175,12 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
+@denormals_as_zero()  # weights of attention and their gradients become that small, and slow
 def train(config: Config, data: Path, folder: Path, steps: int | None = None) -> None:
     """Trains until `steps` (the config's when None) and prints progress; resumes from `folder/last.pt`."""
     settings = config.training if steps is None else replace(config.training, steps=steps)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    torch.set_flush_denormal(True)  # weights of attention and their gradients become that small, and slow
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     subwords = learn_vocabulary(config, data, folder)
     if subwords.sizes[1] != config.sizes.vocabulary:

@@ -6,6 +6,8 @@ on a CUDA device PyTorch's own are used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,6 +56,16 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * given[0].to(gradient.dtype), None, None
+
+
+@contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """In this thread, until it ends. ONNX Runtime must not load a model meanwhile: it folds constants wrongly then."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class Dropout(nn.Module):

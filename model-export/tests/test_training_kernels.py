@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from model_export.data import IGNORED
-from model_export.training_kernels import ROWS, Dropout, cross_entropy
+from model_export.training_kernels import ROWS, Dropout, cross_entropy, denormals_as_zero
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -57,3 +57,22 @@ def test_should_drop_nothing_when_it_serves_or_has_nothing_to_drop() -> None:
     assert Dropout(0.0).train()(x) is x
     with pytest.raises(ValueError, match="dropout should be at least 0 and below 1: was 1"):
         Dropout(1)
+
+
+def test_should_take_denormals_for_zero_only_as_long_as_told() -> None:
+    small = torch.tensor([1e-30])
+    assert float(small * 1e-10) > 0
+    with denormals_as_zero():
+        assert float(small * 1e-10) == 0
+    assert float(small * 1e-10) > 0
+
+
+def test_should_not_leave_denormals_at_zero_when_something_fails() -> None:
+    with pytest.raises(ValueError, match="stop"):
+        _fails()
+    assert float(torch.tensor([1e-30]) * 1e-10) > 0
+
+
+@denormals_as_zero()
+def _fails() -> None:
+    raise ValueError("stop")
