@@ -67,7 +67,7 @@ class PipelineTest {
     void shouldTakeAsManySentencesAsMakeSoManyHypothesesUnlessToldOtherwise() {
         var manifest = FakeTranslationModel.manifest("fr", "en", 20);
         assertEquals(16, rows(manifest, "model.beam.size", "4"));
-        assertEquals(1, rows(manifest, "model.beam.size", "100"));
+        assertEquals(1, rows(manifest, "model.beam.size", "64"));
         assertEquals(5, rows(manifest, "model.beam.size", "4", "batch.max.rows", "5"));
         assertEquals(256, rows(manifest, "model.beam.size", "4", "model.device", "cuda"));
     }
