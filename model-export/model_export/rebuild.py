@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from model_export import onnx_graph
-from model_export.bundle import BundleError, calibrate, metadata, put_in_place, read_golden, read_json, write_manifest
+from model_export.bundle import (
+    MANIFEST,
+    BundleError,
+    calibrate,
+    metadata,
+    put_in_place,
+    read_golden,
+    read_json,
+    write_manifest,
+)
 from model_export.eight_bit import EightBit
 from model_export.runtime import rules_of
 from model_export.system import System
@@ -30,6 +39,8 @@ KINDS = ("transformer", "marian")
 
 def rebuild(folder: Path, verify: Callable[[Path, System], None]) -> None:
     """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done."""
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is no bundle: it should hold {MANIFEST}")
     manifest = read_json(folder)
     kind = manifest.get("model", {}).get("system")
     if kind not in KINDS:
