@@ -69,7 +69,7 @@ def sinusoids(positions: int, width: int) -> Tensor:
 def sharp_softmax(energies: Tensor, mask: Tensor | None) -> Tensor:
     """The softmax of energies [..., S], -inf where `mask` is false, without weights of 1e-38 and less but 0 itself.
 
-    A processor works on such numbers, the denormal ones, a hundred times as long as on others, and a model that is sure
+    A processor works on such numbers, the denormal ones, many times as long as on others, and a model that is sure
     of where it looks has many. What is more than -FAINTEST below the largest is lifted to that: too little to be seen
     in a sum of float32, or in any other weight. Training has no need of it: there they are taken for 0.
     """
