@@ -94,6 +94,7 @@ def renamed(fragment: Fragment, given: Mapping[str, str], prefix: str) -> tuple[
     def renamed_node(node: onnx.NodeProto, number: str) -> onnx.NodeProto:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
+        del copy.metadata_props[:]  # the exporter's stack traces: paths of this machine, other bytes on every one
         copy.name = f"{prefix}{node.op_type}_{number}"
         copy.input[:] = [name(x) for x in node.input]
         copy.output[:] = [name(x) for x in node.output]
