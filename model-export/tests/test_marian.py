@@ -304,11 +304,14 @@ def test_a_list_of_target_words_that_cannot_be_should_be_named(copy: Path, tmp_p
         assert not (tmp_path / "b").exists()
 
 
+def constant_bytes(bundle: Path) -> int:
+    """Of the weights alone: in a model this small the nodes take more room."""
+    return sum(len(tensor.raw_data) for tensor in onnx.load(bundle / "model.onnx").graph.initializer)
+
+
 def test_float16_should_halve_the_graph(tmp_path: Path, checkpoint: Path, imported: Path) -> None:
     import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, weights="float16")
-    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "b", imported)]
-    weights = sum(p.numel() for p in marian.read(checkpoint).system.parameters())
-    assert sizes[1] - sizes[0] > 1.2 * weights
+    assert constant_bytes(imported) > 1.8 * constant_bytes(tmp_path / "b")
 
 
 def test_a_bundle_of_8_bits_should_verify_be_small_and_stay_near_float32(
@@ -316,9 +319,7 @@ def test_a_bundle_of_8_bits_should_verify_be_small_and_stay_near_float32(
 ) -> None:
     import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, weights="int8")
     assert read_json(tmp_path / "b")["model"]["weights"] == "int8"
-    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "b", imported)]
-    weights = sum(p.numel() for p in marian.read(checkpoint).system.parameters())
-    assert sizes[1] - sizes[0] > 1.5 * weights
+    assert constant_bytes(imported) > 2.5 * constant_bytes(tmp_path / "b")
     texts = ["Le chat dort.", "Une petite phrase, puis une plus longue, avec des virgules.", "Oui."]
     runtimes = [BundleRuntime(folder) for folder in (tmp_path / "b", imported)]
     eight, full = ([runtime.translate([text])[0] for text in texts] for runtime in runtimes)
