@@ -85,7 +85,9 @@ def parser() -> argparse.ArgumentParser:
         "--shift", type=int, choices=(0, 1), default=0, help="1: a token's attention is of the step that reads it"
     )
     marian.add_argument(
-        "--links", metavar="END,MERGE,THRESHOLD", help="how links come from attention, as in dropped,mean,0.2"
+        "--links",
+        metavar="END,MERGE,THRESHOLD[,JOINED,SOURCE_THRESHOLD]",
+        help="how links come from attention, as in dropped,mean,0.2 or dropped,mean,0.4,grow-diag,0.1",
     )
     marian.add_argument("--beam-size", type=positive, metavar="K", help="instead of the checkpoint's")
     marian.add_argument(

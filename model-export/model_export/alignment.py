@@ -11,6 +11,7 @@ Letters in the shape comments:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export.aer import SYMMETRISATIONS
 from model_export.vocabulary import BYTE, Subwords
 
 
@@ -132,15 +134,23 @@ class Choice:
     - merge: over a target word's tokens, the mean, sum or largest weight.
     - threshold: None links a target word to its heaviest source word, the first on a tie; a number links it to every
       source word of at least this weight.
+    - joined: both sides choose, and their links become one set as those of two directions do. A target word chooses its
+      heaviest source word, if that has at least `threshold`; a source word the target word that gives it the most, the
+      first on a tie, if that is at least `source_threshold`. The rows are those of one model: Jalili Sabet et al.,
+      "SimAlign", Findings of EMNLP 2020, section 2.2, take the intersection so; growing it is Koehn, Och, Marcu 2003's.
     """
 
     end: Literal["dropped", "renormalised", "kept"] = "dropped"
     shift: Literal[0, 1] = 0
     merge: Literal["mean", "sum", "max"] = "mean"
     threshold: float | None = None
+    joined: Literal["intersection", "grow-diag"] | None = None
+    source_threshold: float | None = None
 
     def __str__(self) -> str:
-        rule = "argmax" if self.threshold is None else f">= {self.threshold:g}"
+        rule = _rule(self.threshold)
+        if self.joined:
+            rule = f"{self.joined} of {rule} and {_rule(self.source_threshold)}"
         return f"end {self.end}, shift {self.shift}, {self.merge}, {rule}"
 
     def links(self, attended: Attended) -> frozenset[tuple[int, int]]:
@@ -148,16 +158,24 @@ class Choice:
             return frozenset()
         weights = self._merged(attended)  # [V, W], or [V, W + 1] when the end is kept
         words = max(attended.source_words) + 1
+        targets = sorted(set(attended.target_words))
         found = set()
-        for word in set(attended.target_words):
+        for word in targets:
             best = int(weights[word].argmax())
             if best == words:
                 continue
-            if self.threshold is None:
+            if self.threshold is None or (self.joined and weights[word, best] >= self.threshold):
                 found.add((best, word))
-            else:
+            elif not self.joined:
                 found.update((i, word) for i in np.flatnonzero(weights[word, :words] >= self.threshold).tolist())
-        return frozenset(found)
+        if self.joined is None:
+            return frozenset(found)
+        chosen = set()
+        for word in set(attended.source_words):
+            best = targets[int(weights[targets, word].argmax())]
+            if self.source_threshold is None or weights[best, word] >= self.source_threshold:
+                chosen.add((word, best))
+        return SYMMETRISATIONS[self.joined](frozenset(found), frozenset(chosen))
 
     def _merged(self, attended: Attended) -> NDArray[np.float32]:
         source_words, target_words = attended.source_words, attended.target_words
@@ -180,21 +198,47 @@ class Choice:
 
     def manifest(self) -> dict[str, str | float | None]:
         """What a bundle records as `attention.links`; the shift is the graph's."""
-        return {"end": self.end, "merge": self.merge, "threshold": self.threshold}
+        both = {"joined": self.joined, "source_threshold": self.source_threshold} if self.joined else {}
+        return {"end": self.end, "merge": self.merge, "threshold": self.threshold, **both}
+
+
+def _rule(threshold: float | None) -> str:
+    return "argmax" if threshold is None else f">= {threshold:g}"
 
 
 DEFAULT = Choice()
 
 
 def choice_named(text: str) -> Choice:
-    """`end,merge,threshold` as in `dropped,mean,0.2`; the threshold may be `argmax`."""
-    parts = text.split(",")
-    if len(parts) == 3 and parts[0] in ("dropped", "renormalised", "kept") and parts[1] in ("mean", "sum", "max"):
+    """`end,merge,threshold` as in `dropped,mean,0.2`, or with `joined,source threshold` after it.
+
+    A threshold may be `argmax`, which is none.
+    """
+    end, merge, threshold, *both = text.split(",") if text.count(",") in (2, 4) else ("", "", "")
+    joined, source_threshold = both or (None, "argmax")
+    if (
+        end in ("dropped", "renormalised", "kept")
+        and merge in ("mean", "sum", "max")
+        and joined in (None, "intersection", "grow-diag")
+    ):
         try:
-            return Choice(parts[0], 0, parts[1], None if parts[2] == "argmax" else float(parts[2]))  # type: ignore[arg-type]
+            rules = _threshold(threshold), joined, _threshold(source_threshold)
+            return Choice(end, 0, merge, *rules)  # type: ignore[arg-type]
         except ValueError:
             pass
-    raise ValueError(f"links should be END,MERGE,THRESHOLD as in dropped,mean,0.2 or kept,max,argmax: was {text}")
+    raise ValueError(
+        "links should be END,MERGE,THRESHOLD or END,MERGE,THRESHOLD,JOINED,SOURCE_THRESHOLD as in dropped,mean,0.2, "
+        f"kept,max,argmax or dropped,mean,0.3,grow-diag,0.1: was {text}"
+    )
+
+
+def _threshold(text: str) -> float | None:
+    if text == "argmax":
+        return None
+    threshold = float(text)
+    if not math.isfinite(threshold):
+        raise ValueError(f"a threshold should be a number: was {text}")
+    return threshold
 
 
 def choice_of(manifest: dict[str, Any]) -> Choice:

@@ -26,17 +26,24 @@ from model_export.runtime import BundleRuntime
 from model_export.score import Progress, batches
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+LOW = 0.3  # the largest threshold for a source word's choice
 LONGEST = 256  # tokens of a side
 
 
 def all_choices(thresholds: Sequence[float] = THRESHOLDS) -> list[Choice]:
-    """Every choice, DEFAULT first; argmax of a sum is argmax of the mean, and is left out."""
-    ends: tuple[Literal["dropped", "renormalised", "kept"], ...] = ("dropped", "renormalised", "kept")
+    """Every choice, DEFAULT first; argmax of a sum is argmax of the mean, and is left out.
+
+    Of those where both sides choose, the ones that are ever best: no end renormalised, no sum, and a source word's
+    threshold low.
+    """
+    ends: tuple[Literal["dropped", "kept", "renormalised"], ...] = ("dropped", "kept", "renormalised")
     shifts: tuple[Literal[0, 1], ...] = (0, 1)
-    merges: tuple[Literal["mean", "sum", "max"], ...] = ("mean", "sum", "max")
-    rules = (None, *thresholds)
+    merges: tuple[Literal["mean", "max", "sum"], ...] = ("mean", "max", "sum")
+    joins: tuple[Literal["intersection", "grow-diag"], ...] = ("intersection", "grow-diag")
+    rules, low = (None, *thresholds), (None, *(t for t in thresholds if t <= LOW))
     every = (Choice(*axes) for axes in itertools.product(ends, shifts, merges, rules))
-    return [choice for choice in every if (choice.merge, choice.threshold) != ("sum", None)]
+    single = [choice for choice in every if (choice.merge, choice.threshold) != ("sum", None)]
+    return single + [Choice(*axes) for axes in itertools.product(ends[:2], shifts, merges[:2], rules, joins, low)]
 
 
 class Line(NamedTuple):
@@ -61,7 +68,7 @@ def score_choices(
 ) -> Report:
     """Each choice over `gold`, the bundle's own when None; with `reverse`, of the other direction, also both as one.
 
-    Only argmax links are symmetrised. A pair that either bundle cannot take is left out for both.
+    Thresholds of target words alone are not symmetrised. A pair that either bundle cannot take is left out for both.
     """
     models = [ForcedBundle(folder)] + ([ForcedBundle(reverse)] if reverse else [])
     if reverse and read_json(folder)["languages"] != _exchanged(read_json(reverse)["languages"]):
@@ -93,7 +100,7 @@ def _all_links(attended: Sequence[Attended], choices: Sequence[Choice]) -> Itera
         if len(attended) > 1:
             backward = turned(choice.links(attended[1]))
             yield f"{choice}, reverse", backward
-            if choice.threshold is None:
+            if choice.threshold is None or choice.joined:
                 for name, symmetrised in SYMMETRISATIONS.items():
                     yield f"{choice}, {name}", symmetrised(forward, backward)
 

@@ -8,7 +8,7 @@ from conftest import PAIRS
 
 from model_export.__main__ import main
 from model_export.aer import GoldPair
-from model_export.alignment import DEFAULT, Attended, Choice, links, words
+from model_export.alignment import DEFAULT, Attended, Choice, choice_named, choice_of, links, pharaoh, words
 from model_export.link_choices import ForcedBundle, all_choices, score_choices
 from model_export.runtime import BundleRuntime
 
@@ -43,6 +43,52 @@ def test_each_choice_should_give_its_links(choice: Choice, expected: set[tuple[i
     assert choice.links(ATTENDED) == expected
 
 
+# Six words a side, a token each, where links grow.
+GROWING = Attended(
+    np.array(
+        [
+            [0.00, 0.01, 0.00, 0.80, 0.04, 0.14, 0.01],
+            [0.14, 0.28, 0.09, 0.03, 0.02, 0.38, 0.06],
+            [0.00, 0.04, 0.12, 0.40, 0.00, 0.03, 0.41],
+            [0.02, 0.00, 0.77, 0.06, 0.01, 0.00, 0.14],
+            [0.19, 0.00, 0.46, 0.26, 0.00, 0.02, 0.07],
+            [0.02, 0.03, 0.34, 0.00, 0.03, 0.34, 0.24],
+            [0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 1.00],
+        ],
+        np.float32,
+    ),
+    source_words=[0, 1, 2, 3, 4, 5],
+    target_words=[0, 1, 2, 3, 4, 5],
+)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("dropped,mean,argmax,intersection,argmax", "3-0 5-1 2-3"),
+        ("dropped,mean,0.4,intersection,argmax", "3-0 2-3"),
+        ("dropped,mean,0.3,intersection,0.4", "3-0 2-3"),
+        ("dropped,mean,argmax,grow-diag,argmax", "3-0 4-0 5-1 3-2 2-3 2-4 2-5"),
+        ("dropped,mean,0.4,grow-diag,argmax", "3-0 4-0 5-1 3-2 2-3 2-4"),
+        ("dropped,max,argmax,grow-diag,0.3", "3-0 5-1 3-2 2-3 2-4 2-5"),
+        ("kept,mean,argmax,grow-diag,argmax", "3-0 4-0 5-1 2-3 2-4 2-5"),
+        ("kept,mean,0.3,grow-diag,0.4", "3-0 2-3 2-4 2-5"),
+    ],
+)
+def test_both_sides_may_choose(choice: str, expected: str) -> None:
+    chosen = choice_named(choice)
+    assert pharaoh(list(chosen.links(GROWING))) == expected
+    assert choice_of({"attention": {"links": chosen.manifest()}}) == chosen
+
+
+@pytest.mark.parametrize(
+    "text", ["dropped", "dropped,mean", "dropped,mean,nan", "dropped,mean,0.2,union,0.1", "dropped,mean,0.2,grow-diag"]
+)
+def test_a_choice_that_is_none_should_be_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"links should be END,MERGE,THRESHOLD or .*: was"):
+        choice_named(text)
+
+
 def test_a_tie_should_go_to_the_first_source_word() -> None:
     even = Attended(np.full((2, 3), 1 / 3, np.float32), [0, 1], [0])
     assert Choice().links(even) == {(0, 0)}
@@ -56,7 +102,7 @@ def test_a_word_without_a_token_should_get_no_link() -> None:
 def test_all_choices_should_be_different_and_begin_with_the_default() -> None:
     choices = all_choices(thresholds=[0.2])
     assert choices[0] == DEFAULT == Choice(end="dropped", shift=0, merge="mean", threshold=None)
-    assert len(choices) == len(set(map(str, choices))) == 3 * 2 * (2 + 3)
+    assert len(choices) == len(set(map(str, choices))) == 3 * 2 * (2 + 3) + 2 * 2 * 2 * (2 * 2 * 2)
 
 
 def test_the_default_should_be_what_the_product_publishes(bundle: Path) -> None:
@@ -155,9 +201,8 @@ def test_score_aer_should_compare_choices_and_symmetrise_two_directions(
 
     assert main(["score-aer", str(gold_file), *options, "--choices", "all"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:-2]
-    assert len(lines) == 3 * 2 * (
-        2 * 7 + 3 * 5 * 2
-    )  # argmax: both directions, five as one; thresholds: directions only
+    # argmax, and where both sides choose: both directions, five as one; thresholds: directions only
+    assert len(lines) == 3 * 2 * (2 * 7 + 3 * 5 * 2) + 2 * 2 * 2 * (6 * 2 * 4) * 7
 
 
 def test_swap_should_make_the_second_column_the_source(

@@ -125,8 +125,7 @@ def write(folder: Path, kind: type[RNNsearch], source: Tokenizer, target: Tokeni
     onnx.save(onnx_graph.build(system, rules, metadata), folder / "model.onnx")
     lines = [golden_line(system, rules, source, target or source, sentence) for sentence in SENTENCES]
     (folder / "golden.tsv").write_text("# golden\n" + "\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    links = {"end": CHOICE.end, "merge": CHOICE.merge, "threshold": CHOICE.threshold}
-    attention = {"published": True, "layer": 0, "heads": [0], "shift": 1, "links": links}
+    attention = {"published": True, "layer": 0, "heads": [0], "shift": 1, "links": CHOICE.manifest()}
     manifest = {
         "format_version": 1,
         "name": folder.name,

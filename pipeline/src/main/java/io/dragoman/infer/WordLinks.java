@@ -87,19 +87,24 @@ public final class WordLinks {
 
     /** @param sourceWords the word of each source token [S]; {@code targetWords} likewise [T] */
     private static List<Link> links(AlignmentMatrix matrix, int[] sourceWords, int[] targetWords, LinkChoice choice) {
-        List<Link> links = new ArrayList<>();
         if (sourceWords.length == 0 || targetWords.length == 0) {
-            return links;
+            return List.of();
         }
-        int words = Arrays.stream(sourceWords).max().getAsInt() + 1;
+        int[] sources = Arrays.stream(sourceWords).sorted().distinct().toArray();
+        int[] targets = Arrays.stream(targetWords).sorted().distinct().toArray();
+        int words = sources[sources.length - 1] + 1;
         float[][] weights = merged(matrix, sourceWords, targetWords, choice);
-        for (int target : Arrays.stream(targetWords).sorted().distinct().toArray()) {
+        if (choice.joined() != null) {
+            return JoinedLinks.of(weights, sources, targets, choice);
+        }
+        List<Link> links = new ArrayList<>();
+        Float threshold = choice.threshold();
+        for (int target : targets) {
             float[] row = weights[target];
             int best = heaviest(row);
             if (best == words) {
                 continue; // the end
             }
-            Float threshold = choice.threshold();
             if (threshold == null) {
                 links.add(new Link(best, target));
                 continue;
@@ -113,7 +118,8 @@ public final class WordLinks {
         return links;
     }
 
-    private static int heaviest(float[] row) {
+    /** The column with the largest weight, the first on a tie. */
+    static int heaviest(float[] row) {
         int best = 0;
         for (int column = 1; column < row.length; column++) {
             best = row[column] > row[best] ? column : best;

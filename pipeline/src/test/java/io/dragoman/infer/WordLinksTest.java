@@ -190,6 +190,61 @@ class WordLinksTest {
         }
     }
 
+    /** The links are those of {@code Choice} in alignment.py. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "dropped ; ; INTERSECTION ; ; 3-0 5-1 2-3",
+                "dropped ; 0.4 ; INTERSECTION ; ; 3-0 2-3",
+                "dropped ; 0.3 ; INTERSECTION ; 0.4 ; 3-0 2-3",
+                "dropped ; ; GROW_DIAG ; ; 3-0 4-0 5-1 3-2 2-3 2-4 2-5",
+                "dropped ; 0.4 ; GROW_DIAG ; ; 3-0 4-0 5-1 3-2 2-3 2-4",
+                "dropped ; ; GROW_DIAG ; 0.3 ; 3-0 5-1 3-2 2-3 2-4 2-5",
+                "dropped ; 0.3 ; GROW_DIAG ; 0.4 ; 3-0 3-2 2-3 2-4 2-5",
+                "kept ; ; GROW_DIAG ; ; 3-0 4-0 5-1 2-3 2-4 2-5",
+                "kept ; 0.4 ; GROW_DIAG ; ; 3-0 4-0 5-1 2-3 2-4",
+                "kept ; 0.3 ; GROW_DIAG ; 0.4 ; 3-0 2-3 2-4 2-5"
+            })
+    void shouldJoinWhatTargetWordsAndSourceWordsChoose(
+            String end, Float threshold, LinkChoice.Joined joined, Float sourceThreshold, String links) {
+        AlignmentMatrix matrix = matrix(new float[][] {
+            {.00f, .01f, .00f, .80f, .04f, .14f, .01f},
+            {.14f, .28f, .09f, .03f, .02f, .38f, .06f},
+            {.00f, .04f, .12f, .40f, .00f, .03f, .41f},
+            {.02f, .00f, .77f, .06f, .01f, .00f, .14f},
+            {.19f, .00f, .46f, .26f, .00f, .02f, .07f},
+            {.02f, .03f, .34f, .00f, .03f, .34f, .24f},
+            {0, 0, 0, 0, 0, 0, 1}
+        });
+        LinkChoice choice = new LinkChoice(
+                LinkChoice.End.valueOf(end.toUpperCase(Locale.ROOT)),
+                LinkChoice.Merge.MEAN,
+                threshold,
+                joined,
+                sourceThreshold);
+        TokenizedText source = Texts.pieces("a b c d e f");
+        TokenizedText target = Texts.pieces("u v w x y z");
+        assertEquals(links, pharaoh(WordLinks.overWords(source, target, matrix, choice)));
+        assertEquals(links, pharaoh(WordLinks.overTokens(source, target, matrix, choice)));
+    }
+
+    /** [x, y, z, w, end] x [a, b, c, d, end] of the texts {@code a b|c d} and {@code x|y z w}. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "MEAN ; GROW_DIAG ; 0-0 2-0 1-1 1-2",
+                "MAX ; GROW_DIAG ; 0-0 2-0 1-1 1-2",
+                "MEAN ; INTERSECTION ; 0-0 1-2"
+            })
+    void shouldJoinWordsOfSeveralTokens(LinkChoice.Merge merge, LinkChoice.Joined joined, String links) {
+        LinkChoice choice = new LinkChoice(LinkChoice.End.DROPPED, merge, null, joined, null);
+        TokenizedText source = Texts.pieces("a b|c d");
+        TokenizedText target = Texts.pieces("x|y z w");
+        assertEquals(links, pharaoh(WordLinks.overWords(source, target, matrix(CHOOSING), choice)));
+    }
+
     @Test
     void shouldAddUpInFloatsAsWhereTheChoiceWasScored() {
         TokenizedText source = Texts.pieces("a|b c"); // in float32 0.1 + 0.2 is 0.3: a tie, the first wins
