@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model_export.link_choices import Line
 
 DONE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+LINKS = "END,MERGE,THRESHOLD[,JOINED,SOURCE_THRESHOLD]"
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     )
     marian.add_argument(
         "--links",
-        metavar="END,MERGE,THRESHOLD[,JOINED,SOURCE_THRESHOLD]",
+        metavar=LINKS,
         help="how links come from attention, as in dropped,mean,0.2 or dropped,mean,0.4,grow-diag,0.1",
     )
     marian.add_argument("--beam-size", type=positive, metavar="K", help="instead of the checkpoint's")
@@ -113,6 +114,20 @@ def parser() -> argparse.ArgumentParser:
 
     rebuild = commands.add_parser("rebuild", help="make a bundle's graph again with this exporter, of its own weights")
     rebuild.add_argument("bundle", type=existing, metavar="BUNDLE")
+
+    teach = commands.add_parser(
+        "teach-alignment", help="put an alignment head on a Transformer's bundle; its translations stay as they are"
+    )
+    teach.add_argument("bundle", type=existing, metavar="BUNDLE")
+    teach.add_argument(
+        "--data", type=existing, required=True, metavar="DIR", help="folder the config's files are below"
+    )
+    teach.add_argument("--guide", type=existing, required=True, metavar="FILE", help="links.npz, as guide wrote it")
+    teach.add_argument("--updates", type=positive, default=2000, metavar="N", help="of the head (2000)")
+    teach.add_argument("--links", metavar=LINKS, help="how links come from its attention (as the bundle's until now)")
+    teach.add_argument(
+        "--checkpoint", type=existing, metavar="DIR", help="a MarianMT folder: the head is put there as well"
+    )
 
     verify = commands.add_parser("verify", help="check a bundle's files and that its graph keeps the contract")
     verify.add_argument("bundle", type=existing, metavar="BUNDLE")
@@ -166,11 +181,11 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("--configs", type=existing, metavar="DIR", help="their configurations (configs/compare)")
     results.add_argument("--out", type=Path, metavar="FILE", help="the page (RESULTS.md of this folder)")
 
-    for command in (train, guide, save, export):
+    for command in (train, guide, save, export, teach):
         command.add_argument(
             "--config", type=existing, required=True, metavar="FILE", help="what to train: a TOML file of configs/"
         )
-    for command in (train, guide, save, marian, export, rebuild, verify, score, aer, results):
+    for command in (train, guide, save, marian, export, rebuild, teach, verify, score, aer, results):
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
@@ -227,6 +242,8 @@ def run(arguments: argparse.Namespace) -> None:
 
             rebuild(arguments.bundle, verify)
             print(f"made {arguments.bundle} again")
+        case "teach-alignment":
+            _teach(arguments)
         case "results":
             _results(arguments)
         case "spoil":
@@ -259,6 +276,25 @@ def _results(arguments: argparse.Namespace) -> None:
     text = page(configs, found, out.with_suffix(".svg"))
     out.write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {out}")
+
+
+def _teach(arguments: argparse.Namespace) -> None:
+    from model_export.alignment import choice_named
+    from model_export.config import read_config
+    from model_export.teach import teach
+    from model_export.verify import verify
+
+    teach(
+        arguments.bundle,
+        read_config(arguments.config),
+        arguments.data,
+        arguments.guide,
+        arguments.updates,
+        verify,
+        choice=choice_named(arguments.links) if arguments.links else None,
+        checkpoint=arguments.checkpoint,
+    )
+    print(f"put an alignment head on {arguments.bundle}")
 
 
 def _spoil(arguments: argparse.Namespace) -> None:

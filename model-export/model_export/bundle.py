@@ -280,7 +280,7 @@ def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
         "attention": {
             "published": parts.system.publishes,
             "layer": sizes.get("published_layer", 0),
-            "heads": list(sizes.get("published_heads", (0,))),
+            "heads": [] if sizes.get("aligner") else list(sizes.get("published_heads", (0,))),
             "shift": rules.shift,
             "links": parts.choice.manifest(),
         },

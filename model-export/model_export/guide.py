@@ -24,7 +24,7 @@ from torch import Tensor
 
 from model_export.aer import grow_diag
 from model_export.config import Config
-from model_export.data import read_pairs
+from model_export.data import IGNORED, Batch, read_pairs
 from model_export.vocabulary import Subwords
 
 ALIGNER = "eflomal-align"
@@ -109,11 +109,33 @@ def guide_loss(attention: Tensor, links: Sequence[Pairs | None]) -> Tensor:
 
     attention [B, T, S]: row t + 1 reads target token t, so it is taught token t's links.
     """
-    goal = torch.zeros(attention.shape)
+    return _cross_entropy(_linked(attention.shape, links), attention)
+
+
+def alignment_loss(attention: Tensor, batch: Batch) -> Tensor:
+    """The same, where a token without a link is taught the source's end; pairs without links take no part."""
+    goal = _linked(attention.shape, batch.links)  # [B, T, S]
+    written = batch.target != IGNORED  # [B, T], the end among them
+    ends = batch.mask.sum(1) - 1  # [B]
+    for row, pairs, tokens, end in zip(goal, batch.links, written, ends.tolist(), strict=True):
+        if pairs is not None:
+            unlinked = row.sum(1) == 0  # [T]
+            unlinked[0] = False  # reads the start
+            unlinked[int(tokens.sum()) :] = False
+            row[unlinked, end] = 1
+    return _cross_entropy(goal, attention)
+
+
+def _linked(shape: Sequence[int], links: Sequence[Pairs | None]) -> Tensor:
+    goal = torch.zeros(*shape)
     for row, pairs in zip(goal, links, strict=True):
         if pairs is not None and len(pairs):
             source, target = torch.from_numpy(pairs.astype(np.int64)).unbind(1)
             row[target + 1, source] = 1
+    return goal
+
+
+def _cross_entropy(goal: Tensor, attention: Tensor) -> Tensor:
     count = goal.sum(2, keepdim=True)  # [B, T, 1]
     goal = (goal / count.clamp(min=1)).to(attention.device)
     rows = (count > 0).sum().clamp(min=1).to(attention.device)

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from model_export import sentencepiece_model
 from model_export.search import SearchRules
-from model_export.transformer import ACTIVATIONS, Sizes, Transformer, sinusoids
+from model_export.transformer import ACTIVATIONS, AlignmentHead, Sizes, Transformer, sinusoids
 from model_export.vocabulary import Subwords
 
 CONFIG, GENERATION, WORDS = "config.json", "generation_config.json", "vocab.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 WRITTEN = "target_words.json"  # ours: a list of the words that the target language is written with
+ALIGNER = "alignment_head.safetensors"  # ours: the weights of an `AlignmentHead`
 _LAYER = {
     "self_attn.q_proj": "self_attention.query",
     "self_attn.k_proj": "self_attention.key",
@@ -64,9 +65,10 @@ class Checkpoint:
 
 
 def read(folder: Path, layer: int | None = None, heads: Sequence[int] | None = None) -> Checkpoint:
-    """Reads a folder; `layer` (-1 is the last) and `heads` choose the attention to publish; default: all of the last.
+    """Reads a folder; `layer` (-1 is the last) and `heads` choose the attention to publish.
 
-    Raises MarianError with everything that is wrong.
+    Without them, or with no heads at all, it is the alignment head's where the folder has one, or else all heads of the
+    last layer. Raises MarianError with everything that is wrong.
     """
     faults = [
         f"{name} is missing" for name in (CONFIG, "source.spm", "target.spm", WORDS) if not _is_file(folder, name)
@@ -85,13 +87,14 @@ def read(folder: Path, layer: int | None = None, heads: Sequence[int] | None = N
     weights = _weights(folder, faults)
     if faults:
         raise MarianError(f"{folder}: " + "; ".join(faults))
-    sizes = _sizes(config, words, layer, heads, faults)
+    aligner = _aligner(folder, faults) if heads == [] or (layer is None and heads is None) else {}
+    sizes = _sizes(config, words, layer, heads or None, aligner, faults)
     faults += _embedding_faults(config, weights)
     subwords = _subwords(folder, config, words, faults)
     if faults or sizes is None or subwords is None:
         raise MarianError(f"{folder}: " + "; ".join(dict.fromkeys(faults)))
     system = Transformer(sizes)
-    _load(system, weights, faults)
+    _load(system, weights, aligner, faults)
     rules = _rules(generation, subwords, faults)
     written = _written(folder, subwords, faults)
     if faults or rules is None:
@@ -154,11 +157,32 @@ def _weights(folder: Path, faults: list[str]) -> dict[str, Tensor]:
         return {}
 
 
+def _aligner(folder: Path, faults: list[str]) -> dict[str, Tensor]:
+    """The alignment head's weights, empty without one."""
+    if not _is_file(folder, ALIGNER):
+        return {}
+    try:
+        found = {name: value.float() for name, value in load_file(folder / ALIGNER).items()}
+    except Exception as fault:  # the library raises its own
+        faults.append(f"{ALIGNER}: cannot be read: {' '.join(str(fault).split())[:200]}")
+        return {}
+    if "query.bias" not in found:
+        faults.append(f"{ALIGNER}: should hold query.bias")
+        return {}
+    return found
+
+
+def write_aligner(head: AlignmentHead, folder: Path) -> None:
+    """Puts `head` beside a MarianMT checkpoint, for `read` to find."""
+    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, folder / ALIGNER)
+
+
 def _sizes(
     config: Mapping[str, Any],
     words: Mapping[str, int],
     layer: int | None,
     heads: Sequence[int] | None,
+    aligner: Mapping[str, Tensor],
     faults: list[str],
 ) -> Sizes | None:
     """The dimensions; architectures that `Transformer` is not are faults."""
@@ -204,6 +228,7 @@ def _sizes(
             scale_embedding=bool(config.get("scale_embedding", False)),
             published_layer=last if layer is None else layer % (last + 1),
             published_heads=tuple(range(config["encoder_attention_heads"]) if heads is None else heads),
+            aligner=aligner["query.bias"].numel() if aligner else 0,
         )
     except ValueError as fault:
         faults.append(str(fault))
@@ -255,9 +280,9 @@ def _subwords(folder: Path, config: Mapping[str, Any], words: Mapping[str, int],
     return Subwords(source, target, special, (len(words), len(words)))
 
 
-def _load(system: Transformer, weights: Mapping[str, Tensor], faults: list[str]) -> None:
-    """Puts a MarianMT state dict into `system`; positions must be the sinusoids."""
-    state, unknown = {}, []
+def _load(system: Transformer, weights: Mapping[str, Tensor], aligner: Mapping[str, Tensor], faults: list[str]) -> None:
+    """Puts a MarianMT state dict, and an alignment head's, into `system`; positions must be the sinusoids."""
+    state, unknown = {f"aligner.{name}": value for name, value in aligner.items()}, []
     for name, value in weights.items():
         layer = re.fullmatch(r"model\.(encoder|decoder)\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
         if layer and layer[3] in _LAYER:
@@ -337,8 +362,10 @@ def write(
 
     What it writes loads with `MarianMTModel.from_pretrained` and `MarianTokenizer.from_pretrained`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     sizes = system.sizes
+    folder.mkdir(parents=True, exist_ok=True)
+    if system.aligner is not None:
+        write_aligner(system.aligner, folder)
     for name in ("source.spm", "target.spm", WORDS):
         (folder / name).write_bytes((vocabulary / name).read_bytes())
     words = sentencepiece_model.read_words(folder / WORDS)

@@ -34,6 +34,8 @@ def _head(manifest: dict[str, Any], source: str, target: str) -> str:
         heads = ", ".join(map(str, published["heads"]))
         several = manifest["architecture"] in ("S11", "S12")
         attention += f" (layer {published['layer']}, heads {heads}; both count from 0)." if several else "."
+        if several and not heads:
+            attention = f"The attention published with each token is that of an alignment head, {rows}."
     some = manifest["model"].get("written_words")
     subwords = f"{manifest['vocabulary']['target_size']:,} subwords"
     subwords += f", {some:,} of which it writes" if some else ""
@@ -110,6 +112,13 @@ def _making(manifest: dict[str, Any]) -> str:
         export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
         verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
     remark = f"\n\n{training['remark']}" if training.get("remark") else ""
+    if head := training.get("alignment_head"):
+        remark += f"""
+
+Then an alignment head was taught an aligner's links on {head["target_tokens"]:,} target subwords ({head["updates"]:,}
+updates, {head["processor_hours"]} hours of processor time); nothing of it goes into the translations."""
+        teach = f"bin/model-export teach-alignment BUNDLE --config {config} --data DATA --guide RUN/links.npz"
+        verify = f"{teach}\n{verify}"
     hours = f"{training['hours']} hours{_processor(training)}"
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {hours},

@@ -39,13 +39,7 @@ KINDS = ("transformer", "marian")
 
 def rebuild(folder: Path, verify: Callable[[Path, System], None]) -> None:
     """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done."""
-    if not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} is no bundle: it should hold {MANIFEST}")
-    manifest = read_json(folder)
-    kind = manifest.get("model", {}).get("system")
-    if kind not in KINDS:
-        raise BundleError(f"{folder}: only bundles of Transformers can be made again from their graph: this is {kind}")
-    plain = _system(folder, manifest)
+    manifest, plain = stored_system(folder)
     system = EightBit(plain) if manifest["model"]["weights"] == "int8" else plain.eval()
     sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
     known = metadata(manifest["architecture"], manifest["vocabulary"]["sha256"], sizes)
@@ -59,6 +53,17 @@ def rebuild(folder: Path, verify: Callable[[Path, System], None]) -> None:
         verify(made, system)
 
     put_in_place(folder, fill)
+
+
+def stored_system(folder: Path) -> tuple[dict[str, Any], Transformer]:
+    """The manifest of the bundle in `folder`, and the model with the weights that its graph holds."""
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is no bundle: it should hold {MANIFEST}")
+    manifest = read_json(folder)
+    kind = manifest.get("model", {}).get("system")
+    if kind not in KINDS:
+        raise BundleError(f"{folder}: only a Transformer's weights can be read from its graph: this is {kind}")
+    return manifest, _system(folder, manifest)
 
 
 def _system(folder: Path, manifest: dict[str, Any]) -> Transformer:

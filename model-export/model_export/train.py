@@ -191,6 +191,8 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     model = make_system(config).to(device)
     if settings.guide and not isinstance(model, Transformer):
         raise ValueError(f"training.guide teaches a transformer's attention: {config.system} is none")
+    if isinstance(model, Transformer) and model.aligner is not None and not settings.guide:
+        raise ValueError("sizes.aligner needs training.guide above 0: nothing else teaches an alignment head")
     links = read_links(folder / "links.npz") if settings.guide else None
     if settings.begin and not (folder / "last.pt").exists():
         parent = folder.parent / settings.begin
@@ -254,11 +256,9 @@ def _update(
     source, mask, previous = batch.source.to(device), batch.mask.to(device), batch.previous.to(device)
     taught: Tensor | float = 0.0
     with torch.autocast(device.type, torch.bfloat16):
-        if settings.guide and isinstance(model, Transformer):
-            logits, weights = model.attentions(source, mask, previous)
-            taught = settings.guide * guide_loss(model.published(weights[model.sizes.published_layer]), batch.links)
-        else:
-            logits, _ = model(source, mask, previous)  # [B, T, V]
+        logits, rows = model(source, mask, previous)  # [B, T, V], [B, T, S]
+        if settings.guide:
+            taught = settings.guide * guide_loss(rows, batch.links)
         target = batch.target.to(device).flatten()
         loss = cross_entropy(logits.flatten(0, 1), target, settings.label_smoothing)
     if not torch.isfinite(loss):

@@ -4,12 +4,13 @@ Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (arXiv 1706.03
 (normalisation after each residual sum), positions with all sines before all cosines, one embedding for source, target
 and output (Press and Wolf 2017) and the output bias are MarianMT's (Junczys-Dowmunt et al., ACL 2018 demonstrations).
 
-The published attention is the mean of the chosen heads of one decoder layer's attention over the source; training may
-teach it links (Garg et al., "Jointly Learning to Align and Translate with Transformer Models", EMNLP 2019, section 4).
+The published attention is the mean of the chosen heads of one decoder layer's attention over the source, or that of an
+`AlignmentHead`; either may be taught links (Garg et al., "Jointly Learning to Align and Translate with Transformer
+Models", EMNLP 2019, section 4).
 
 Letters in the shape comments:
     B sentences   S source length   T target length   K beams   V vocabulary
-    D width   H heads   C = D / H   F inner   t steps done
+    D width   H heads   C = D / H   F inner   t steps done   L decoder layers   A aligner's width
 Words are rows, [B * T, D]; only attention tells sentences apart.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +49,7 @@ class Sizes:
     scale_embedding: bool = True
     published_layer: int = 0
     published_heads: tuple[int, ...] = (0,)
+    aligner: int = 0  # width of an alignment head, published in place of the heads above; 0: none
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -55,6 +58,8 @@ class Sizes:
             raise ValueError(f"sizes.activation should be one of {', '.join(ACTIVATIONS)}: was {self.activation}")
         if not 0 <= self.published_layer < self.decoder_layers:
             raise ValueError(f"sizes.published_layer should be below {self.decoder_layers}: was {self.published_layer}")
+        if self.aligner < 0:
+            raise ValueError(f"sizes.aligner should be 0 or more: was {self.aligner}")
         if not self.published_heads or not all(0 <= head < self.heads for head in self.published_heads):
             raise ValueError(f"sizes.published_heads should be below {self.heads}: was {list(self.published_heads)}")
 
@@ -183,8 +188,51 @@ class DecoderLayer(EncoderLayer):
         return self.feed_forward(self.cross_norm(x + self.dropout(looked))), weights
 
 
+class AlignmentHead(nn.Module):
+    """One more head of attention over the source, which translates nothing.
+
+    Zenkel, Wuebker, DeNero, "Adding Interpretable Attention to Neural Translation Models Improves Word Alignment"
+    (arXiv 1901.11359), section 4, put such attention on a model that stays as it is. Queries are made of what each
+    decoder layer knows before it looks at the source, keys of the source's embeddings and the encoder's output.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.scale = sizes.aligner**-0.5
+        self.query = nn.Linear(sizes.width * sizes.decoder_layers, sizes.aligner)
+        self.key = nn.Linear(sizes.width * 2, sizes.aligner)
+
+    def keys(self, embedded: Tensor, encoded: Tensor, sentences: int) -> Tensor:
+        """[B, S, A] of the source's embeddings and states, [B * S, D] each."""
+        keys: Tensor = self.key(torch.cat([embedded, encoded], dim=1))  # [B * S, A]
+        return keys.reshape(sentences, -1, keys.shape[1])
+
+    def forward(self, looking: list[Tensor], keys: Tensor, mask: Tensor, paired: bool = False) -> Tensor:
+        """Weights [B, T, S] of L states [B * T, D]; `paired` as in `Attention`."""
+        queries = self.query(torch.cat(looking, dim=1))  # [B * T, A]
+        queries = queries.reshape(keys.shape[0], -1, keys.shape[2])  # [B, T, A]
+        if paired:
+            queries = torch.cat([queries, queries[:, :1]], dim=1)
+        energies = (queries * self.scale) @ keys.transpose(1, 2)  # [B, T, S]
+        mask = mask[:, None]  # [B, 1, S]
+        weights = sharp_softmax(energies.masked_fill(~mask, float("-inf")).float(), mask)
+        return weights[:, :-1] if paired else weights
+
+
+class Known(NamedTuple):
+    """What a model with the words before each step given knows of a batch."""
+
+    embedded: Tensor  # [B * S, D]
+    encoded: Tensor  # [B * S, D]
+    looking: list[Tensor]  # [B * T, D] of each decoder layer, before it looks at the source
+    output: Tensor  # [B * T, D]
+    weights: list[Tensor]  # [B, H, T, S] of each decoder layer
+
+
 class Transformer(System):
-    """The whole system; `memory` is keys and values of each decoder layer, `state` its self-attention's so far."""
+    """The whole system; `memory` is keys and values of each decoder layer and the keys of an alignment head,
+    `state` the self-attention's so far.
+    """
 
     positions: Tensor
 
@@ -195,6 +243,7 @@ class Transformer(System):
         self.register_buffer("positions", sinusoids(sizes.positions, sizes.width), persistent=False)
         self.encoder = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.decoder_layers))
+        self.aligner = AlignmentHead(sizes) if sizes.aligner else None
         self.output_bias = nn.Parameter(torch.zeros(sizes.vocabulary))
         self.dropout = Dropout(sizes.dropout)
         self.written: nn.Linear | None = None  # the output, when it is of some words only
@@ -240,20 +289,30 @@ class Transformer(System):
         return logits.reshape(sentences, -1, logits.shape[1])
 
     def published(self, weights: Tensor) -> Tensor:
-        """[B, T, S] of one layer's [B, H, T, S]."""
+        """[B, T, S] of the published layer's [B, H, T, S]."""
         heads = [weights[:, head] for head in self.sizes.published_heads]
         return torch.stack(heads).mean(dim=0) if len(heads) > 1 else heads[0]
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         B = source_ids.shape[0]
-        x = self.embed(source_ids, self.positions[: source_ids.shape[1]])  # [B * S, D]
+        embedded, encoded = self.read(source_ids, mask)
+        memory = self.memory(encoded, B)
+        if self.aligner is not None:
+            memory.append(self.aligner.keys(embedded, encoded, B))  # [B, S, A]
+        nothing = encoded.new_zeros(B, self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
+        return tuple(memory), (nothing,) * (2 * self.sizes.decoder_layers)
+
+    def read(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and the encoder's output, [B * S, D] each."""
+        embedded = x = self.embed(source_ids, self.positions[: source_ids.shape[1]])
         for layer in self.encoder:
             x = layer(x, mask)
-        memory = [
-            part for layer in self.decoder_layers() for part in layer.cross_attention.memory(x, B)
-        ]  # [B, H, S, C] each
-        nothing = x.new_zeros(B, self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
-        return tuple(memory), (nothing,) * (2 * self.sizes.decoder_layers)
+        return embedded, x
+
+    def memory(self, encoded: Tensor, sentences: int) -> list[Tensor]:
+        """Keys and values of each decoder layer, [B, H, S, C] each."""
+        layers = self.decoder_layers()
+        return [part for layer in layers for part in layer.cross_attention.memory(encoded, sentences)]
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
@@ -262,30 +321,49 @@ class Transformer(System):
         x = self.embed(previous, self.positions[t])  # [B * K, D]
         looked_at = mask[:, None, None]  # [B, 1, 1, S]
         grown: list[Tensor] = []
-        rows = x
+        rows, looking = x, []
         for number, layer in enumerate(self.decoder_layers()):
             of_keys, of_values = 2 * number, 2 * number + 1
             x, keys, values = layer.step(x, B, state[of_keys], state[of_values])  # [B * K, D]
+            looking.append(x)
             x, weights = layer.look(
                 x, memory[of_keys], memory[of_values], looked_at, paired=True
             )  # a sentence's beams as its queries
-            if number == self.sizes.published_layer:
+            if number == self.sizes.published_layer and self.aligner is None:
                 rows = self.published(weights)  # [B, K, S]
             grown += [keys, values]
+        if self.aligner is not None:
+            rows = self.aligner(looking, memory[-1], mask, paired=True)  # [B, K, S]
         return self.logits(x, B), rows, tuple(grown)
+
+    def known(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> Known:
+        """Teacher forcing, up to the logits."""
+        B, T = previous.shape
+        embedded, encoded = self.read(source_ids, mask)
+        memory = self.memory(encoded, B)
+        past = torch.ones(T, T, dtype=torch.bool, device=previous.device).tril()  # [T, T]
+        x = self.embed(previous, self.positions[:T])  # [B * T, D]
+        looking, weights = [], []
+        for number, layer in enumerate(self.decoder_layers()):
+            x = layer.attend(x, B, past)
+            looking.append(x)
+            x, of_layer = layer.look(x, memory[2 * number], memory[2 * number + 1], mask[:, None, None])
+            weights.append(of_layer)
+        return Known(embedded, encoded, looking, x, weights)
+
+    def rows(self, known: Known, mask: Tensor) -> Tensor:
+        """The published attention [B, T, S]."""
+        if self.aligner is None:
+            return self.published(known.weights[self.sizes.published_layer])
+        keys = self.aligner.keys(known.embedded, known.encoded, mask.shape[0])  # [B, S, A]
+        rows: Tensor = self.aligner(known.looking, keys, mask)
+        return rows
 
     def attentions(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Teacher forcing: logits [B, T, V] and every decoder layer's weights [B, H, T, S]."""
-        memory, _ = self.encode(source_ids, mask)
-        B, T = previous.shape
-        past = torch.ones(T, T, dtype=torch.bool, device=previous.device).tril()  # [T, T]
-        x, weights = self.embed(previous, self.positions[:T]), []  # [B * T, D]
-        for number, layer in enumerate(self.decoder_layers()):
-            x = layer.attend(x, B, past)
-            x, of_layer = layer.look(x, memory[2 * number], memory[2 * number + 1], mask[:, None, None])
-            weights.append(of_layer)
-        return self.logits(x, B), weights
+        known = self.known(source_ids, mask, previous)
+        return self.logits(known.output, previous.shape[0]), known.weights
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        logits, weights = self.attentions(source_ids, mask, previous)
-        return logits, self.published(weights[self.sizes.published_layer])
+        known = self.known(source_ids, mask, previous)
+        return self.logits(known.output, previous.shape[0]), self.rows(known, mask)

@@ -5,9 +5,11 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -16,13 +18,17 @@ from safetensors.torch import load_file, save_file
 
 from model_export import marian, sentencepiece_model
 from model_export.__main__ import main
+from model_export.alignment import Choice
 from model_export.bundle import BundleError, read_json, write_manifest
+from model_export.config import read_config
 from model_export.eight_bit import EightBit
 from model_export.import_marian import import_marian
+from model_export.link_choices import ForcedBundle
 from model_export.marian import MarianError
 from model_export.rebuild import rebuild
 from model_export.runtime import BundleRuntime, Reference
 from model_export.system import UNWRITTEN, System
+from model_export.teach import teach
 from model_export.verify import verify
 
 with warnings.catch_warnings():
@@ -283,7 +289,7 @@ def test_a_bundle_should_be_made_again_of_the_weights_in_its_graph(copy: Path, t
 
 
 def test_a_bundle_should_stay_as_it_was_when_it_cannot_be_made_again(bundle: Path, imported: Path) -> None:
-    with pytest.raises(BundleError, match="only bundles of Transformers can be made again"):
+    with pytest.raises(BundleError, match="only a Transformer's weights can be read from its graph"):
         rebuild(bundle, lambda *_: None)
     before = {file.name: file.read_bytes() for file in imported.iterdir()}
     with pytest.raises(BundleError, match=r"weights that are not found in the graph: .*self_norm\.bias"):
@@ -509,3 +515,126 @@ def test_a_checkpoint_of_opus_mts_size_should_be_imported_and_translate_alike(tm
     import_marian(folder, tmp_path / "b", ("fr", "en"), check, golden=golden)
     found = [t.text for t in BundleRuntime(tmp_path / "b").translate(SENTENCES[:12])]
     assert found == list(generated(folder, SENTENCES[:12], num_beams=4))
+
+
+TEACHING = """
+name = "taught"
+version = "1.0.0"
+source_language = "fr"
+target_language = "en"
+system = "transformer"
+attribution = ["Invented for a test"]
+[vocabulary]
+kind = "sentencepiece"
+size = 300
+lines = 36
+[sizes]
+width = 16
+[[train]]
+file = "all.tsv"
+holds = 36
+licence = "CC0"
+[[validate]]
+name = "dev"
+file = "dev.tsv"
+[training]
+seed = 7
+steps = 8
+warm_up = 2
+cool_down = 0.5
+learning_rate = 0.01
+batch_tokens = 400
+longest = 80
+label_smoothing = 0.1
+clip = 1.0
+average = 0.9
+validate_every = 4
+validate_lines = 3
+"""
+
+
+@pytest.fixture
+def teaching(tmp_path: Path, copy: Path) -> dict[str, Any]:
+    """What `teach` is given: the first half of each target's tokens linked to the source's first."""
+    (tmp_path / "teaching.toml").write_text(TEACHING, encoding="utf-8")
+    (tmp_path / "all.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in PAIRS), encoding="utf-8")
+    subwords = marian.read(copy).subwords
+    links = [[[0, i] for i in range(len(target) // 2)] for target in subwords.target_ids([t for _, t in PAIRS])]
+    np.savez(
+        tmp_path / "links.npz",
+        files=np.array(["all.tsv"]),
+        lines_0=np.arange(len(PAIRS)),
+        ends_0=np.cumsum([len(row) for row in links]),
+        links_0=np.concatenate([np.array(row, np.uint8) for row in links]),
+    )
+    config = read_config(tmp_path / "teaching.toml")
+    return {"config": config, "data": tmp_path, "links": tmp_path / "links.npz"}
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
+    copy: Path, tmp_path: Path, teaching: dict[str, Any], weights: str
+) -> None:
+    trained(copy)
+    bundle, again = tmp_path / "b", tmp_path / "again"
+    import_marian(copy, bundle, ("fr", "en"), check, weights=weights, layer=0, heads=[1])
+    before = BundleRuntime(bundle).translate(SENTENCES[:20])
+    choice = Choice("dropped", 0, "mean", 0.4, "grow-diag", 0.1)
+
+    teach(bundle, **teaching, updates=300, verify=check, width=24, choice=choice, checkpoint=copy)
+
+    manifest = read_json(bundle)
+    assert (manifest["attention"]["heads"], manifest["attention"]["shift"]) == ([], 1)
+    assert manifest["training"]["alignment_head"]["updates"] == 300
+    after = BundleRuntime(bundle)
+    assert after.choice == choice
+    for a, b in zip(before, after.translate(SENTENCES[:20]), strict=True):
+        assert a.hypothesis.ids == b.hypothesis.ids
+        assert a.hypothesis.log_probs.equal(b.hypothesis.log_probs)
+    [attended] = ForcedBundle(bundle).attention([PAIRS[7]])
+    rows = attended.weights[: len(attended.target_words)]
+    linked = len(rows) // 2
+    assert rows[:linked, 0].mean() > 0.5
+    assert rows[linked:, -1].mean() > 0.5  # what has no link looks at the end
+
+    import_marian(copy, again, ("fr", "en"), check, weights=weights, shift=1)
+    assert (again / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    rebuild(bundle, check)
+    assert (again / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    verify(bundle, copy, lambda _: None)
+    assert marian.read(copy, layer=0).system.aligner is None
+
+
+def test_teaching_should_refuse_what_does_not_fit(
+    copy: Path, bundle: Path, tmp_path: Path, teaching: dict[str, Any]
+) -> None:
+    trained(copy)
+    made = tmp_path / "b"
+    import_marian(copy, made, ("fr", "en"), check)
+    before = (made / "model.onnx").read_bytes()
+    english = replace(teaching["config"], source_language="en", target_language="fr")
+    for folder, other, fault in (
+        (bundle, {}, "only a Transformer's weights can be read from its graph"),
+        (copy, {}, "is no bundle"),
+        (made, {"config": english}, r"is of another pair than .*fr-en is asked for"),
+        (made, {"links": tmp_path / "none.npz"}, "model-export guide"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            teach(folder, **{**teaching, **other}, updates=1, verify=check)
+    assert (made / "model.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fault"),
+    [
+        (b"nothing of the kind", r"alignment_head\.safetensors: cannot be read"),
+        ({"key.bias": torch.zeros(4)}, r"alignment_head\.safetensors: should hold query\.bias"),
+        ({"query.bias": torch.zeros(4)}, r"the weights lack aligner\.query\.weight"),
+        ({"query.bias": torch.zeros(4), "query.weight": torch.zeros(4, 3)}, r"aligner\.query\.weight should be"),
+    ],
+)
+def test_an_alignment_head_that_does_not_fit_should_be_refused(copy: Path, tensors: Any, fault: str) -> None:
+    file = copy / "alignment_head.safetensors"
+    file.write_bytes(tensors) if isinstance(tensors, bytes) else save_file(tensors, file)
+    with pytest.raises(MarianError, match=fault):
+        marian.read(copy)

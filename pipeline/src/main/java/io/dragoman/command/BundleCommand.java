@@ -92,13 +92,7 @@ final class BundleCommand {
                     "search",
                     "beam " + manifest.decoding().beamSize() + ", length penalty "
                             + manifest.decoding().lengthPenalty());
-            row(
-                    "attention",
-                    manifest.attention().published()
-                            ? "layer " + manifest.attention().layer() + ", heads "
-                                    + manifest.attention().heads() + ", shift "
-                                    + manifest.attention().shift()
-                            : "none: no alignments are published");
+            row("attention", attention(manifest.attention()));
             if (manifest.attention().published()) {
                 row("links", manifest.attention().links());
             }
@@ -118,6 +112,16 @@ final class BundleCommand {
                                         score.beamSize())));
             }
             return 0;
+        }
+
+        private static String attention(BundleManifest.Attention attention) {
+            if (!attention.published()) {
+                return "none: no alignments are published";
+            }
+            String place = attention.heads().isEmpty()
+                    ? "an alignment head"
+                    : "layer " + attention.layer() + ", heads " + attention.heads();
+            return place + ", shift " + attention.shift();
         }
 
         private static void row(String name, Object value) {

@@ -95,6 +95,12 @@ public record BundleManifest(
             links = links == null ? LinkChoice.DEFAULT : links;
         }
 
+        /** Those whose mean is published, from 0; empty for an alignment head, or where there is only one. */
+        @Override
+        public List<Integer> heads() {
+            return Objects.requireNonNull(heads);
+        }
+
         /** How hard links are read off the weights; {@link LinkChoice#DEFAULT} when the bundle does not say. */
         @Override
         public LinkChoice links() {

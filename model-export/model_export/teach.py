@@ -1,0 +1,142 @@
+"""An alignment head put on a Transformer bundle and taught an aligner's links; its translations stay as they are.
+
+Zenkel, Wuebker, DeNero, "Adding Interpretable Attention to Neural Translation Models Improves Word Alignment" (arXiv
+1901.11359), teach such a layer on a model that does not change; what it is taught here are the symmetrised links of an
+unsupervised aligner (Garg et al., EMNLP 2019, section 4.2), and the source's end for a token that has none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import torch
+
+from model_export import marian, onnx_graph
+from model_export.alignment import Choice, choice_of
+from model_export.bundle import (
+    calibrate,
+    golden,
+    metadata,
+    put_in_place,
+    read_golden,
+    read_json,
+    rounded,
+    write_manifest,
+)
+from model_export.config import Config
+from model_export.eight_bit import EightBit
+from model_export.guide import Links, alignment_loss, read_links
+from model_export.rebuild import stored_system
+from model_export.runtime import Reference, rules_of
+from model_export.system import System
+from model_export.train import stream
+from model_export.transformer import Transformer
+from model_export.vocabulary import SpecialIds, Subwords
+
+WIDTH = 128
+RATE = 2e-3  # of Adam
+WARM_UP = 50  # updates
+
+
+def teach(
+    folder: Path,
+    config: Config,
+    data: Path,
+    links: Path,
+    updates: int,
+    verify: Callable[[Path, System], None],
+    *,
+    width: int = WIDTH,
+    choice: Choice | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Replaces the bundle in `folder` by one with an alignment head; `checkpoint`, a MarianMT folder, gets it as well.
+
+    `config` names the training files, which `links` (`guide`'s) are of. A head that is there already is taught anew.
+    Raises ValueError, and leaves the bundle as it was, when it cannot be done.
+    """
+    manifest, found = stored_system(folder)
+    languages = manifest["languages"]["source"], manifest["languages"]["target"]
+    if languages != (config.source_language, config.target_language):
+        raise ValueError(f"{config.file} is of another pair than {folder}: {'-'.join(languages)} is asked for")
+    aligned = read_links(links)
+    files = {file for file, _ in aligned.rows}
+    if files.isdisjoint(file.file for file in config.train):
+        raise ValueError(f"{links} has no links of {config.file}'s files, but of {', '.join(sorted(files))}")
+    one_way = replace(config, training=replace(config.training, both_directions=False))
+    subwords = Subwords.read(folder, SpecialIds(**manifest["special_ids"]))
+    torch.manual_seed(config.training.seed)
+    system = Transformer(replace(found.sizes, aligner=width))
+    if found.words is not None:
+        system.write_only(found.words)
+    state = {name: value for name, value in found.state_dict().items() if not name.startswith("aligner.")}
+    system.load_state_dict(state, strict=False)
+    taught = _taught(system, one_way, data, subwords, aligned, updates)
+    if checkpoint is not None and system.aligner is not None:
+        marian.write_aligner(system.aligner, checkpoint)
+    weights = manifest["model"]["weights"]
+    stored = rounded(system, weights)
+    manifest["model"]["sizes"]["aligner"] = width
+    manifest["model"]["parameters"] = sum(p.numel() for n, p in system.named_parameters() if "written." not in n)
+    manifest["attention"] |= {"layer": system.sizes.decoder_layers - 1, "heads": [], "shift": 1}
+    manifest["attention"]["links"] = (choice or choice_of(manifest)).manifest()
+    manifest["training"]["alignment_head"] = taught
+    sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
+    known = metadata(manifest["architecture"], manifest["vocabulary"]["sha256"], sizes)
+
+    def fill(made: Path) -> None:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+        sentences = [row[0] for row in read_golden(made)]
+        write_manifest(made, manifest)
+        if isinstance(stored, EightBit):
+            calibrate(stored, made, sentences)
+        onnx.save(onnx_graph.build(stored, rules_of(manifest), known), made / "model.onnx")
+        text = golden(Reference(made, stored), sentences)
+        (made / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
+        write_manifest(made, read_json(made))
+        verify(made, stored)
+
+    put_in_place(folder, fill)
+
+
+def _taught(
+    system: Transformer, config: Config, data: Path, subwords: Subwords, links: Links, updates: int
+) -> dict[str, float | int]:
+    """Trains the head alone, the rate going down to 0; gives what the manifest says of it."""
+    head = system.aligner
+    assert head is not None
+    system.eval()
+    optimizer = torch.optim.Adam(head.parameters())
+    began, busy, step, tokens = time.monotonic(), time.process_time(), 0, 0
+    losses, counted = 0.0, 0
+    for batch in stream(config, data, subwords, 0, links):
+        if step == updates:
+            break
+        if all(pairs is None for pairs in batch.links):
+            continue
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                known = system.known(batch.source, batch.mask, batch.previous)
+            loss = alignment_loss(system.rows(known, batch.mask), batch)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * (1 - step / updates)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        step, tokens, losses, counted = (
+            step + 1,
+            tokens + batch.target_tokens,
+            losses + float(loss.detach()),
+            counted + 1,
+        )
+        if step % 50 == 0 or step == updates:
+            left = (time.monotonic() - began) * (updates - step) / step
+            print(f"update {step}/{updates}  loss {losses / counted:.3f}  {left / 60:.0f} min left", flush=True)
+            losses, counted = 0.0, 0
+    hours = round((time.process_time() - busy) / 3600, 2)
+    return {"updates": step, "target_tokens": tokens, "processor_hours": hours, "seed": config.training.seed}
