@@ -112,11 +112,12 @@ def _taught(
     assert head is not None
     system.eval()
     optimizer = torch.optim.Adam(head.parameters())
-    began, busy, step, tokens = time.monotonic(), time.process_time(), 0, 0
+    began, busy, step, tokens = 0.0, time.process_time(), 0, 0
     losses, counted = 0.0, 0
     for batch in stream(config, data, subwords, 0, links):
         if step == updates:
             break
+        began = began or time.monotonic()
         if all(pairs is None for pairs in batch.links):
             continue
         with torch.autocast("cpu", torch.bfloat16):
