@@ -61,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
         "--lines", type=positive, default=300_000, metavar="N", help="of each training file (default 300000)"
     )
 
+    guide.add_argument(
+        "--bundle", type=existing, metavar="BUNDLE", help="links between its subwords, for teach-alignment"
+    )
+
     save = commands.add_parser("save-marian", help="write the best weights as a MarianMT checkpoint (transformers)")
     save.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
     save.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
@@ -114,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     rebuild = commands.add_parser("rebuild", help="make a bundle's graph again with this exporter, of its own weights")
     rebuild.add_argument("bundle", type=existing, metavar="BUNDLE")
+    rebuild.add_argument("--links", metavar=LINKS, help="how links come from its attention from now on")
 
     teach = commands.add_parser(
         "teach-alignment", help="put an alignment head on a Transformer's bundle; its translations stay as they are"
@@ -210,7 +215,10 @@ def run(arguments: argparse.Namespace) -> None:
 
             config = read_config(arguments.config)
             arguments.out.mkdir(parents=True, exist_ok=True)
-            subwords = learn_vocabulary(config, arguments.data, arguments.out)
+            if arguments.bundle:
+                subwords = bundle.subwords_in(arguments.bundle)
+            else:
+                subwords = learn_vocabulary(config, arguments.data, arguments.out)
             count = make_links(config, arguments.data, arguments.out, subwords, arguments.lines)
             print(f"wrote {arguments.out / 'links.npz'}: links of {count:,} pairs")
         case "save-marian":
@@ -237,10 +245,11 @@ def run(arguments: argparse.Namespace) -> None:
 
             verify(arguments.bundle, arguments.checkpoint)
         case "rebuild":
+            from model_export.alignment import choice_named
             from model_export.rebuild import rebuild
             from model_export.verify import verify
 
-            rebuild(arguments.bundle, verify)
+            rebuild(arguments.bundle, verify, choice_named(arguments.links) if arguments.links else None)
             print(f"made {arguments.bundle} again")
         case "teach-alignment":
             _teach(arguments)

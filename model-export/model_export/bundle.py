@@ -31,7 +31,7 @@ from model_export.system import System
 from model_export.systems import SYSTEMS
 from model_export.train import make_system, subwords_of
 from model_export.transformer import Transformer
-from model_export.vocabulary import SOURCE_FILE, TARGET_FILE, Subwords
+from model_export.vocabulary import SOURCE_FILE, TARGET_FILE, SpecialIds, Subwords
 
 FORMAT_VERSION = 1
 MANIFEST, CARD = "bundle.json", "README.md"
@@ -231,6 +231,15 @@ def put_in_place(target: Path, fill: Callable[[Path], None]) -> None:
 def read_json(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return manifest
+
+
+def subwords_in(folder: Path) -> Subwords:
+    """The vocabulary of the bundle in `folder`; raises BundleError when it is none."""
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is no bundle: it should hold {MANIFEST}")
+    manifest = read_json(folder)
+    sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
+    return Subwords.read(folder, SpecialIds(**manifest["special_ids"]), sizes)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

@@ -112,17 +112,27 @@ def guide_loss(attention: Tensor, links: Sequence[Pairs | None]) -> Tensor:
     return _cross_entropy(_linked(attention.shape, links), attention)
 
 
-def alignment_loss(attention: Tensor, batch: Batch) -> Tensor:
-    """The same, where a token without a link is taught the source's end; pairs without links take no part."""
+def alignment_loss(attention: Tensor, batch: Batch, begins: Tensor) -> Tensor:
+    """The same, where a token without a link is taught those of its word's nearest token before it that has one, or
+    else after it, and of a word without a link the source's end; pairs without links take no part.
+
+    begins [V] bool: the pieces that begin a word.
+    """
     goal = _linked(attention.shape, batch.links)  # [B, T, S]
-    written = batch.target != IGNORED  # [B, T], the end among them
     ends = batch.mask.sum(1) - 1  # [B]
-    for row, pairs, tokens, end in zip(goal, batch.links, written, ends.tolist(), strict=True):
-        if pairs is not None:
-            unlinked = row.sum(1) == 0  # [T]
-            unlinked[0] = False  # reads the start
-            unlinked[int(tokens.sum()) :] = False
-            row[unlinked, end] = 1
+    for row, pairs, target, end in zip(goal, batch.links, batch.target, ends.tolist(), strict=True):
+        if pairs is None:
+            continue
+        tokens = target[target != IGNORED][:-1]  # [T - 1], read by the rows from 1 on
+        linked, first = (row.sum(1) > 0).tolist(), begins[tokens].tolist()
+        for t in range(2, len(tokens) + 1):
+            if not linked[t] and linked[t - 1] and not first[t - 1]:
+                row[t], linked[t] = row[t - 1], True
+        for t in range(len(tokens) - 1, 0, -1):
+            if not linked[t] and linked[t + 1] and not first[t]:
+                row[t], linked[t] = row[t + 1], True
+        unlinked = [t for t in range(1, len(tokens) + 1) if not linked[t]]
+        row[unlinked, end] = 1
     return _cross_entropy(goal, attention)
 
 

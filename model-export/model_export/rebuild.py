@@ -1,8 +1,8 @@
 """A bundle's graph made again by this exporter, of the weights that stand in it: no checkpoint is needed.
 
 What a newer exporter does better (faster operators, say) reaches bundles that were made before. The weights, the
-vocabulary, the search, the reading of links and the golden file stay; verification holds the new graph to that file,
-and so the scores stay as well.
+vocabulary, the search and the golden file stay; verification holds the new graph to that file, and so the scores stay.
+The reading of links stays unless another one is asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from model_export import onnx_graph
+from model_export.alignment import Choice
 from model_export.bundle import (
     MANIFEST,
     BundleError,
     calibrate,
+    golden,
     metadata,
     put_in_place,
     read_golden,
@@ -30,25 +32,42 @@ from model_export.bundle import (
     write_manifest,
 )
 from model_export.eight_bit import EightBit
-from model_export.runtime import rules_of
+from model_export.runtime import Reference, rules_of
 from model_export.system import System
 from model_export.transformer import Sizes, Transformer
 
 KINDS = ("transformer", "marian")
 
 
-def rebuild(folder: Path, verify: Callable[[Path, System], None]) -> None:
-    """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done."""
+def rebuild(folder: Path, verify: Callable[[Path, System], None], choice: Choice | None = None) -> None:
+    """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done.
+
+    With `choice` its links come from attention in another way from now on, and the golden file is written anew.
+    """
     manifest, plain = stored_system(folder)
     system = EightBit(plain) if manifest["model"]["weights"] == "int8" else plain.eval()
+    if choice is not None:
+        manifest["attention"]["links"] = choice.manifest()
+    remake(folder, manifest, system, verify, new_golden=choice is not None)
+
+
+def remake(
+    folder: Path, manifest: dict[str, Any], system: System, verify: Callable[[Path, System], None], new_golden: bool
+) -> None:
+    """Replaces the bundle in `folder` by one of `manifest` and `system`; vocabulary and golden sentences stay."""
     sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
     known = metadata(manifest["architecture"], manifest["vocabulary"]["sha256"], sizes)
 
     def fill(made: Path) -> None:
         shutil.copytree(folder, made, dirs_exist_ok=True)
+        sentences = [row[0] for row in read_golden(made)]
+        write_manifest(made, manifest)
         if isinstance(system, EightBit):
-            calibrate(system, made, [row[0] for row in read_golden(made)])
+            calibrate(system, made, sentences)
         onnx.save(onnx_graph.build(system, rules_of(manifest), known), made / "model.onnx")
+        if new_golden:
+            text = golden(Reference(made, system), sentences)
+            (made / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
         write_manifest(made, manifest)
         verify(made, system)
 

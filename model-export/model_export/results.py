@@ -127,9 +127,10 @@ def _scores(config: Config, folder: Path, data: Path) -> Figures:
 
 
 def _choices() -> list[Any]:
+    """Those of target words alone: what the systems' attention is like, not what joining both sides makes of it."""
     from model_export.link_choices import all_choices
 
-    return all_choices(thresholds=(0.2,))
+    return [choice for choice in all_choices(thresholds=(0.2,)) if choice.joined is None]
 
 
 def _both(found: Sequence[str], expected: Sequence[str]) -> tuple[float, float]:

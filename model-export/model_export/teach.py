@@ -7,36 +7,23 @@ unsupervised aligner (Garg et al., EMNLP 2019, section 4.2), and the source's en
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import torch
 
-from model_export import marian, onnx_graph
+from model_export import marian
 from model_export.alignment import Choice, choice_of
-from model_export.bundle import (
-    calibrate,
-    golden,
-    metadata,
-    put_in_place,
-    read_golden,
-    read_json,
-    rounded,
-    write_manifest,
-)
+from model_export.bundle import rounded, subwords_in
 from model_export.config import Config
-from model_export.eight_bit import EightBit
 from model_export.guide import Links, alignment_loss, read_links
-from model_export.rebuild import stored_system
-from model_export.runtime import Reference, rules_of
+from model_export.rebuild import remake, stored_system
 from model_export.system import System
 from model_export.train import stream
 from model_export.transformer import Transformer
-from model_export.vocabulary import SpecialIds, Subwords
+from model_export.vocabulary import Subwords
 
 WIDTH = 128
 RATE = 2e-3  # of Adam
@@ -69,7 +56,7 @@ def teach(
     if files.isdisjoint(file.file for file in config.train):
         raise ValueError(f"{links} has no links of {config.file}'s files, but of {', '.join(sorted(files))}")
     one_way = replace(config, training=replace(config.training, both_directions=False))
-    subwords = Subwords.read(folder, SpecialIds(**manifest["special_ids"]))
+    subwords = subwords_in(folder)
     torch.manual_seed(config.training.seed)
     system = Transformer(replace(found.sizes, aligner=width))
     if found.words is not None:
@@ -86,22 +73,7 @@ def teach(
     manifest["attention"] |= {"layer": system.sizes.decoder_layers - 1, "heads": [], "shift": 1}
     manifest["attention"]["links"] = (choice or choice_of(manifest)).manifest()
     manifest["training"]["alignment_head"] = taught
-    sizes = manifest["vocabulary"]["source_size"], manifest["vocabulary"]["target_size"]
-    known = metadata(manifest["architecture"], manifest["vocabulary"]["sha256"], sizes)
-
-    def fill(made: Path) -> None:
-        shutil.copytree(folder, made, dirs_exist_ok=True)
-        sentences = [row[0] for row in read_golden(made)]
-        write_manifest(made, manifest)
-        if isinstance(stored, EightBit):
-            calibrate(stored, made, sentences)
-        onnx.save(onnx_graph.build(stored, rules_of(manifest), known), made / "model.onnx")
-        text = golden(Reference(made, stored), sentences)
-        (made / "golden.tsv").write_text(text, encoding="utf-8", newline="\n")
-        write_manifest(made, read_json(made))
-        verify(made, stored)
-
-    put_in_place(folder, fill)
+    remake(folder, manifest, stored, verify, new_golden=True)
 
 
 def _taught(
@@ -112,6 +84,7 @@ def _taught(
     assert head is not None
     system.eval()
     optimizer = torch.optim.Adam(head.parameters())
+    begins = torch.tensor([subwords.piece(i).startswith("\u2581") for i in range(subwords.sizes[1])])
     began, busy, step, tokens = 0.0, time.process_time(), 0, 0
     losses, counted = 0.0, 0
     for batch in stream(config, data, subwords, 0, links):
@@ -123,7 +96,7 @@ def _taught(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 known = system.known(batch.source, batch.mask, batch.previous)
-            loss = alignment_loss(system.rows(known, batch.mask), batch)
+            loss = alignment_loss(system.rows(known, batch.mask), batch, begins)
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * (1 - step / updates)
         optimizer.zero_grad()

@@ -10,10 +10,14 @@ import torch
 from conftest import PAIRS
 
 from model_export import train as training
+from model_export.__main__ import main
+from model_export.bundle import subwords_in
 from model_export.config import Config, read_config
-from model_export.guide import guide_loss, make_links, read_links
+from model_export.data import make_batch
+from model_export.guide import alignment_loss, guide_loss, make_links, read_links
 from model_export.import_marian import save_marian
 from model_export.train import learn_vocabulary, train
+from model_export.vocabulary import SpecialIds
 
 # Stands for the aligner: every pair's tokens one to one, forward; backward the first token alone.
 ALIGNER = """#!/usr/bin/env python3
@@ -73,6 +77,21 @@ def test_loss_should_be_the_cross_entropy_of_the_rows_that_read_a_linked_token()
     assert float(guide_loss(attention, [None, None])) == 0
 
 
+def test_tokens_without_a_link_should_be_taught_their_words_or_the_end() -> None:
+    # Tokens 4 to 8, of which 4, 7 and 8 begin a word; the first word's second token is linked, the last word's none.
+    batch = make_batch(
+        [[4, 5], [4]], [[4, 5, 6, 7, 8], [4]], SpecialIds(), [np.array([[1, 1], [0, 3]], np.uint8), None]
+    )
+    begins = torch.tensor([False] * 4 + [True, False, False, True, True])
+    goal = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])  # rows read start, 4 to 8
+    attention = torch.full((2, 6, 3), 0.1)
+    assert float(alignment_loss(attention, batch, begins)) == pytest.approx(-np.log(0.1))
+    attention[0] = goal
+    assert float(alignment_loss(attention, batch, begins)) == pytest.approx(0)
+    attention[0, 0], attention[1] = 0.1, 0.0  # what reads the start, and a pair without links
+    assert float(alignment_loss(attention, batch, begins)) == pytest.approx(0)
+
+
 @pytest.mark.usefixtures("aligner")
 def test_links_should_be_found_by_file_and_line_either_way_round(tmp_path: Path, taught: Config, data: Path) -> None:
     subwords = learn_vocabulary(taught, data, tmp_path)
@@ -87,6 +106,24 @@ def test_links_should_be_found_by_file_and_line_either_way_round(tmp_path: Path,
     assert there[0] is not None
     assert back[0] is not None
     assert there[0][:, ::-1].tolist() == back[0].tolist()
+
+
+@pytest.mark.usefixtures("aligner", "taught")
+def test_links_should_be_between_a_bundles_subwords(
+    tmp_path: Path, data: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    given = ["guide", "--config", str(tmp_path / "taught.toml"), "--data", str(data), "--out", str(out), "--lines", "5"]
+    assert main([*given, "--bundle", str(bundle)]) == 0
+    assert capsys.readouterr().out == f"wrote {out / 'links.npz'}: links of 10 pairs\n"
+    assert [file.name for file in out.iterdir()] == ["links.npz"]
+    [first] = read_links(out / "links.npz").of("all.tsv", 0, 1, swap=False)
+    subwords = subwords_in(bundle)
+    counts = len(subwords.source_ids([PAIRS[0][0]])[0]), len(subwords.target_ids([PAIRS[0][1]])[0])
+    assert first is not None
+    assert first.tolist() == [[i, i] for i in range(min(counts))]
+    assert main([*given, "--bundle", str(data)]) == 1
+    assert "is no bundle: it should hold bundle.json" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("aligner")
