@@ -87,7 +87,8 @@ final class BenchCommand implements Callable<Integer> {
             names = "--on-request",
             description =
                     "In place of the comparison, do the rounds that standard input asks for, a line each: engine N, pipeline"
-                            + " N, engine-singly N or pipeline-singly N, over the first N sentences. Each gives a line of JSON.")
+                            + " N, engine-singly N or pipeline-singly N, over the first N sentences, or backlog N, over N"
+                            + " that wait in the topic already. Each gives a line of JSON.")
     private boolean onRequest;
 
     @Option(

@@ -11,8 +11,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A broker, its topics and a pipeline in this JVM, in a folder that is deleted at the end, also when the JVM is told to end
@@ -21,8 +23,8 @@ import java.util.concurrent.CompletionException;
 final class LocalPipeline implements AutoCloseable {
     private final Path folder;
     private final EmbeddedBroker broker;
-    private final Pipeline pipeline;
     private final DragomanConfig config;
+    private @Nullable Pipeline pipeline;
     private final Thread atShutdown;
     private boolean closed;
 
@@ -52,11 +54,7 @@ final class LocalPipeline implements AutoCloseable {
             DragomanConfig config = DragomanConfig.of(all);
             Topics.create(config);
             pipeline = Pipeline.open(config, Home.path());
-            pipeline.start();
-            if (!pipeline.awaitRunning(Duration.ofSeconds(60))) {
-                throw new CommandException("the pipeline did not start within 60 s: it is " + pipeline.state()
-                        + pipeline.fault().map(fault -> ", " + fault).orElse(""));
-            }
+            run(pipeline);
             LocalPipeline started = new LocalPipeline(folder, broker, pipeline, config);
             Runtime.getRuntime().addShutdownHook(started.atShutdown);
             return started;
@@ -69,6 +67,27 @@ final class LocalPipeline implements AutoCloseable {
             close(folder, broker, pipeline);
             throw e;
         }
+    }
+
+    private static void run(Pipeline pipeline) throws IOException, CommandException, InterruptedException {
+        pipeline.start();
+        if (!pipeline.awaitRunning(Duration.ofSeconds(60))) {
+            throw new CommandException("the pipeline did not start within 60 s: it is " + pipeline.state()
+                    + pipeline.fault().map(fault -> ", " + fault).orElse(""));
+        }
+    }
+
+    /** What is sent from now on waits in its topic. */
+    synchronized void stop() {
+        pipeline().close();
+        pipeline = null;
+    }
+
+    /** Goes on after {@link #stop}; returns once sentences are read. */
+    synchronized void resume() throws IOException, BundleException, CommandException, InterruptedException {
+        Pipeline opened = Pipeline.open(config, Home.path());
+        pipeline = opened;
+        run(opened);
     }
 
     private static EmbeddedBroker startBroker(Path folder) {
@@ -94,8 +113,9 @@ final class LocalPipeline implements AutoCloseable {
         return config;
     }
 
-    Pipeline pipeline() {
-        return pipeline;
+    /** Running, unless it was stopped. */
+    synchronized Pipeline pipeline() {
+        return Objects.requireNonNull(pipeline, "stopped");
     }
 
     String bootstrapServers() {
@@ -128,10 +148,7 @@ final class LocalPipeline implements AutoCloseable {
         }
     }
 
-    private static void close(
-            Path folder,
-            @org.jspecify.annotations.Nullable EmbeddedBroker broker,
-            @org.jspecify.annotations.Nullable Pipeline pipeline)
+    private static void close(Path folder, @Nullable EmbeddedBroker broker, @Nullable Pipeline pipeline)
             throws IOException {
         if (pipeline != null) {
             pipeline.close();

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.dragoman.batch.BatchLimits;
+import io.dragoman.infer.BundleException;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
@@ -31,7 +32,9 @@ import java.util.concurrent.CompletableFuture;
  *
  * <p>WHAT is {@code engine} (the model and the forming of batches alone, from ids to ids and attention), {@code pipeline}
  * (from the first send to the last record that a {@code read_committed} consumer has), or either with {@code -singly}: one
- * sentence at a time, the next when the last is answered.
+ * sentence at a time, the next when the last is answered. {@code backlog} is the time from when the pipeline begins to read
+ * what waits for it already to the last record; its COUNT may be larger than the number of sentences, which are repeated, and
+ * it gives no texts.
  */
 final class RequestedRounds {
     private static final Duration PATIENCE = Duration.ofSeconds(90);
@@ -51,12 +54,13 @@ final class RequestedRounds {
     }
 
     /** Until the end of {@code requests}. */
-    void run(InputStream requests, PrintStream answers) throws IOException, CommandException, InterruptedException {
+    void run(InputStream requests, PrintStream answers)
+            throws IOException, BundleException, CommandException, InterruptedException {
         BufferedReader reader = new BufferedReader(new InputStreamReader(requests, StandardCharsets.UTF_8));
         for (String request = reader.readLine(); request != null; request = reader.readLine()) {
             String[] words = request.strip().split(" ", -1);
             int count = words.length == 2 && words[1].matches("[1-9]\\d{0,8}") ? Integer.parseInt(words[1]) : 0;
-            if (count == 0 || count > lines.size()) {
+            if (count == 0 || (count > lines.size() && !words[0].equals("backlog"))) {
                 throw new CommandException(
                         "a request should be WHAT and a number up to " + lines.size() + ", was: " + request);
             }
@@ -66,9 +70,10 @@ final class RequestedRounds {
                         case "engine-singly" -> engineSingly(lines.subList(0, count));
                         case "pipeline" -> pipeline(lines.subList(0, count));
                         case "pipeline-singly" -> pipelineSingly(lines.subList(0, count));
+                        case "backlog" -> backlog(count);
                         default ->
-                            throw new CommandException("a request should be engine, pipeline, engine-singly or"
-                                    + " pipeline-singly, was: " + request);
+                            throw new CommandException("a request should be engine, pipeline, engine-singly,"
+                                    + " pipeline-singly or backlog, was: " + request);
                     };
             answers.println(mapper.writeValueAsString(answer.put("memory", BenchCommand.peakMemory() * 1024)));
             answers.flush();
@@ -135,6 +140,32 @@ final class RequestedRounds {
                 texts.add(text(replies.values().iterator().next()));
             }
             return answer(System.nanoTime() - begin, each, texts);
+        }
+    }
+
+    private ObjectNode backlog(int count) throws IOException, BundleException, CommandException, InterruptedException {
+        local.stop();
+        try (TranslationClient client = client()) {
+            for (int i = 0; i < count; i++) {
+                client.send(i, lines.get(i % lines.size()).getBytes(StandardCharsets.UTF_8));
+            }
+            client.flush();
+            local.resume();
+            long start = System.nanoTime();
+            long lastReply = start;
+            for (int answered = 0; answered < count; ) {
+                Map<Long, Reply> replies = client.poll(Duration.ofMillis(100));
+                for (Reply reply : replies.values()) {
+                    text(reply);
+                }
+                answered += replies.size();
+                lastReply = replies.isEmpty() ? lastReply : System.nanoTime();
+                if (System.nanoTime() - lastReply > PATIENCE.toNanos()) {
+                    throw new CommandException("no result for " + PATIENCE.toSeconds() + " s, "
+                            + local.pipeline().fault().orElse("the pipeline stopped"));
+                }
+            }
+            return answer(System.nanoTime() - start, new long[0], List.of());
         }
     }
 

@@ -134,6 +134,11 @@ final class TranslationClient implements AutoCloseable {
         }
     }
 
+    /** Returns once everything that was sent stands in the topic, or {@link #poll} says why not. */
+    void flush() {
+        producer.flush();
+    }
+
     /** What has come back since the last call, by line; waits for at most {@code patience}. */
     Map<Long, Reply> poll(Duration patience) throws CommandException {
         Exception failure = sendFailure.get();

@@ -95,7 +95,7 @@ class CommandsIT {
     void shouldDoTheRoundsThatItsInputAsksFor() throws Exception {
         Path sentences = Files.writeString(folder.resolve("sentences.txt"), "Merci.\nOui.\nLe chat noir.\n");
         DragomanProcess process = run(
-                "engine 3\npipeline 3\nengine-singly 2\npipeline-singly 1\nengine 4\n",
+                "engine 3\npipeline 3\nengine-singly 2\npipeline-singly 1\nbacklog 40\npipeline 3\nengine 4\n",
                 "bench",
                 "--on-request",
                 "--file",
@@ -104,16 +104,18 @@ class CommandsIT {
         assertTrue(
                 process.err().contains("a request should be WHAT and a number up to 3, was: engine 4"), process.err());
         List<String> lines = process.out().lines().toList();
-        assertEquals(4, lines.size());
+        assertEquals(6, lines.size());
         JsonNode first = new ObjectMapper().readTree(lines.get(0)).get("texts");
-        int[] counts = {3, 3, 2, 1};
+        int[] counts = {3, 3, 2, 1, 0, 3};
         for (int round = 0; round < counts.length; round++) {
             JsonNode answer = new ObjectMapper().readTree(lines.get(round));
             assertEquals(counts[round], answer.get("texts").size());
             for (int i = 0; i < counts[round]; i++) {
                 assertEquals(first.get(i), answer.get("texts").get(i));
             }
-            assertEquals(round < 2 ? 0 : counts[round], answer.get("millis").size());
+            assertEquals(
+                    round == 2 || round == 3 ? counts[round] : 0,
+                    answer.get("millis").size());
             assertTrue(answer.get("seconds").asDouble() > 0);
             assertTrue(answer.get("memory").asLong() > 100_000_000);
         }
