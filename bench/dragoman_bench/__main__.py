@@ -82,7 +82,7 @@ def _measure(options: argparse.Namespace) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     checkpoint = options.checkpoint or default
     if options.model == "opus":
-        checkpoint = made.opus_sized(default, cache / "opus-sized")
+        checkpoint = made.sized(default, cache / "opus-sized", made.Shape())
     longest = options.longest or (32 if options.model == "opus" else 256)
     exporter = HOME / "model-export/model_export"  # another one may make another bundle
     room = cache / f"{made.digest(checkpoint)}-{made.digest(exporter)}"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,20 @@ def parameters(bundle: Path) -> int:
     return int(manifest["model"]["parameters"])
 
 
-def opus_sized(like: Path, folder: Path) -> Path:
-    """A checkpoint of OPUS-MT's shape (6 + 6 layers, d = 512, 60,000 words), random weights, `like`'s SentencePiece.
+@dataclass(frozen=True)
+class Shape:
+    """A MarianMT model's dimensions; the defaults are OPUS-MT's."""
+
+    words: int = OPUS_WORDS
+    width: int = 512
+    inner: int = 2048
+    heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+
+
+def sized(like: Path, folder: Path, shape: Shape) -> Path:
+    """A checkpoint of that shape: random weights, `like`'s SentencePiece, words that it has no piece for made up.
 
     Its translations mean nothing; it ends them by chance or at the longest. The time is that of a real one of the size.
     """
@@ -36,20 +49,20 @@ def opus_sized(like: Path, folder: Path) -> Path:
     import torch
     from transformers import MarianConfig, MarianMTModel
 
-    words = json.loads((like / "vocab.json").read_text(encoding="utf-8"))
-    padding = words.pop("<pad>")
-    words |= {f"w{number}": number for number in range(padding, OPUS_WORDS - 1)} | {"<pad>": OPUS_WORDS - 1}
+    given = json.loads((like / "vocab.json").read_text(encoding="utf-8"))
+    words = {word: number for word, number in given.items() if word != "<pad>" and number < shape.words - 1}
+    words |= {f"w{number}": number for number in range(len(words), shape.words - 1)} | {"<pad>": shape.words - 1}
     torch.manual_seed(20151)
     model = MarianMTModel(
         MarianConfig(
-            vocab_size=OPUS_WORDS,
-            d_model=512,
-            encoder_layers=6,
-            decoder_layers=6,
-            encoder_ffn_dim=2048,
-            decoder_ffn_dim=2048,
-            encoder_attention_heads=8,
-            decoder_attention_heads=8,
+            vocab_size=shape.words,
+            d_model=shape.width,
+            encoder_layers=shape.encoder_layers,
+            decoder_layers=shape.decoder_layers,
+            encoder_ffn_dim=shape.inner,
+            decoder_ffn_dim=shape.inner,
+            encoder_attention_heads=shape.heads,
+            decoder_attention_heads=shape.heads,
             activation_function="swish",
             max_position_embeddings=512,
             scale_embedding=True,

@@ -53,7 +53,8 @@ class Engine:
             encoding="utf-8",
         )
 
-    def ask(self, what: str, count: int) -> Answer:
+    def ask(self, what: str, count: int, texts: bool = True) -> Answer:
+        """`texts`: whether the answer has translations, one for each sentence."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = ""
@@ -66,7 +67,7 @@ class Engine:
             raise EngineError(
                 f"{self.name} did not answer {what} {count}: {line.strip()[:200] or 'it ended'}; see {self._log.name}"
             ) from fault
-        if len(answer.texts) != count:
+        if len(answer.texts) != (count if texts else 0):
             raise EngineError(f"{self.name} gave {len(answer.texts)} translations of {count} sentences")
         return answer
 
