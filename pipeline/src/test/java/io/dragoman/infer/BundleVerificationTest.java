@@ -131,7 +131,7 @@ class BundleVerificationTest {
     void shouldAllowEightBitsTheirRounding() throws IOException {
         golden(
                 "le chat\tle chat\t0-0 1-1\t-0.6\t" + WEIGHTS,
-                "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS,
+                "noir\tnoir\t0-0\t-0.5\t" + WEIGHTS,
                 "noir\tblack\t0-0\t-0.5\t" + WEIGHTS,
                 "noir\tnoir\t0-0\t-0.5\t" + WEIGHTS);
         TranslationModel model = eightBits();
@@ -150,6 +150,12 @@ class BundleVerificationTest {
                         "golden sentences (ONNX = PyTorch): another translation in sentences [2]",
                         "golden sentences (ONNX = PyTorch): 2 sentences, 1 of them otherwise, mean difference 3.0e-01 (at most 5e-02)"),
                 failing(eightBits()));
+    }
+
+    @Test
+    void shouldHoldEightBitsToTheLinksOfTheFilesWeights() throws IOException {
+        golden("le chat\tle chat\t0-0 1-1\t-0.5\t" + WEIGHTS, "noir\tnoir\t1-0\t-0.5\t" + WEIGHTS);
+        assertEquals(List.of("golden sentences (ONNX = PyTorch): other links in sentences [2]"), failing(eightBits()));
     }
 
     private static TranslationModel eightBits() {
