@@ -123,8 +123,8 @@ class CommandsIT {
 
     @Test
     void shouldAlignGivenPairsAndKeepThePlaceOfABadLine() throws Exception {
-        DragomanProcess process =
-                run("Le chat noir\tThe black cat\nno tab here\nBonjour\tHello\n", "align", "--from", "fr", "--to", "en");
+        DragomanProcess process = run(
+                "Le chat noir\tThe black cat\nno tab here\nBonjour\tHello\n", "align", "--from", "fr", "--to", "en");
         assertEquals(1, process.await());
         List<String> lines = process.out().lines().toList();
         assertEquals(3, lines.size());
