@@ -10,6 +10,7 @@ The aligner is eflomal (Oestling and Tiedemann 2016), run as a program; it is no
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -43,12 +44,20 @@ class Links:
         return [row[:, ::-1] if swap and row is not None else row for row in found]
 
 
-def read_links(path: Path) -> Links:
-    """Links as `make_links` wrote them: links of a line's columns as they stand in its file."""
+def read_links(path: Path, subwords: Subwords) -> Links:
+    """Links as `make_links` wrote them: links of a line's columns as they stand in its file.
+
+    Raises ValueError when there are none, or when they are between the tokens of another vocabulary than `subwords`.
+    """
     if not path.is_file():
         raise ValueError(f"{path} is missing: `model-export guide` makes it, or set training.guide to 0")
     rows: dict[tuple[str, int], Pairs] = {}
     with np.load(path) as saved:
+        if "vocabulary" in saved and str(saved["vocabulary"]) != _digest(subwords):
+            raise ValueError(
+                f"{path} holds links between the tokens of another vocabulary: make them with `model-export guide`,"
+                " for a bundle with --bundle"
+            )
         for number, file in enumerate(saved["files"].tolist()):
             lines, ends, links = (saved[f"{part}_{number}"] for part in ("lines", "ends", "links"))
             for line, part in zip(lines.tolist(), np.split(links, ends[:-1]), strict=True):
@@ -72,7 +81,10 @@ def make_links(config: Config, data: Path, folder: Path, subwords: Subwords, lin
     every = [row for rows in found.values() for row in rows]
     forward, backward = _align([row[1] for row in every], [row[2] for row in every])
     links = [grow_diag(f, b) for f, b in zip(forward, backward, strict=True)]
-    arrays: dict[str, NDArray[np.generic]] = {"files": np.array(list(found))}
+    arrays: dict[str, NDArray[np.generic]] = {
+        "files": np.array(list(found)),
+        "vocabulary": np.array(_digest(subwords)),
+    }
     start = 0
     for number, rows in enumerate(found.values()):
         parts = [np.array(sorted(part), np.uint8).reshape(-1, 2) for part in links[start : start + len(rows)]]
@@ -82,6 +94,11 @@ def make_links(config: Config, data: Path, folder: Path, subwords: Subwords, lin
         start += len(rows)
     np.savez_compressed(folder / "links.npz", **arrays)  # type: ignore[arg-type]
     return len(every)
+
+
+def _digest(subwords: Subwords) -> str:
+    both = subwords.source.to_str() + subwords.target.to_str()
+    return hashlib.sha256(both.encode()).hexdigest()
 
 
 def _align(

@@ -7,6 +7,7 @@ unsupervised aligner (Garg et al., EMNLP 2019, section 4.2), and the source's en
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,21 +52,21 @@ def teach(
     languages = manifest["languages"]["source"], manifest["languages"]["target"]
     if languages != (config.source_language, config.target_language):
         raise ValueError(f"{config.file} is of another pair than {folder}: {'-'.join(languages)} is asked for")
-    aligned = read_links(links)
+    subwords = subwords_in(folder)
+    aligned = read_links(links, subwords)
     files = {file for file, _ in aligned.rows}
     if files.isdisjoint(file.file for file in config.train):
         raise ValueError(f"{links} has no links of {config.file}'s files, but of {', '.join(sorted(files))}")
     one_way = replace(config, training=replace(config.training, both_directions=False))
-    subwords = subwords_in(folder)
     torch.manual_seed(config.training.seed)
     system = Transformer(replace(found.sizes, aligner=width))
     if found.words is not None:
         system.write_only(found.words)
     state = {name: value for name, value in found.state_dict().items() if not name.startswith("aligner.")}
-    system.load_state_dict(state, strict=False)
+    missing, _ = system.load_state_dict(state, strict=False)
+    assert all(name.startswith("aligner.") for name in missing), missing
     taught = _taught(system, one_way, data, subwords, aligned, updates)
-    if checkpoint is not None and system.aligner is not None:
-        marian.write_aligner(system.aligner, checkpoint)
+    head = copy.deepcopy(system.aligner)  # before it is rounded
     weights = manifest["model"]["weights"]
     stored = rounded(system, weights)
     manifest["model"]["sizes"]["aligner"] = width
@@ -74,6 +75,8 @@ def teach(
     manifest["attention"]["links"] = (choice or choice_of(manifest)).manifest()
     manifest["training"]["alignment_head"] = taught
     remake(folder, manifest, stored, verify, new_golden=True)
+    if checkpoint is not None and head is not None:
+        marian.write_aligner(head, checkpoint)
 
 
 def _taught(

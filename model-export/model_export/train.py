@@ -193,7 +193,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
         raise ValueError(f"training.guide teaches a transformer's attention: {config.system} is none")
     if isinstance(model, Transformer) and model.aligner is not None and not settings.guide:
         raise ValueError("sizes.aligner needs training.guide above 0: nothing else teaches an alignment head")
-    links = read_links(folder / "links.npz") if settings.guide else None
+    links = read_links(folder / "links.npz", subwords) if settings.guide else None
     if settings.begin and not (folder / "last.pt").exists():
         parent = folder.parent / settings.begin
         known = begin_as(model, subwords, parent)

@@ -96,7 +96,7 @@ def test_tokens_without_a_link_should_be_taught_their_words_or_the_end() -> None
 def test_links_should_be_found_by_file_and_line_either_way_round(tmp_path: Path, taught: Config, data: Path) -> None:
     subwords = learn_vocabulary(taught, data, tmp_path)
     assert make_links(taught, data, tmp_path, subwords, 7) == 14
-    links = read_links(tmp_path / "links.npz")
+    links = read_links(tmp_path / "links.npz", subwords)
     [first] = links.of("all.tsv", 0, 1, swap=False)
     assert first is not None
     counts = len(subwords.source_ids([PAIRS[0][0]])[0]), len(subwords.target_ids([PAIRS[0][1]])[0])
@@ -117,11 +117,13 @@ def test_links_should_be_between_a_bundles_subwords(
     assert main([*given, "--bundle", str(bundle)]) == 0
     assert capsys.readouterr().out == f"wrote {out / 'links.npz'}: links of 10 pairs\n"
     assert [file.name for file in out.iterdir()] == ["links.npz"]
-    [first] = read_links(out / "links.npz").of("all.tsv", 0, 1, swap=False)
     subwords = subwords_in(bundle)
+    [first] = read_links(out / "links.npz", subwords).of("all.tsv", 0, 1, swap=False)
     counts = len(subwords.source_ids([PAIRS[0][0]])[0]), len(subwords.target_ids([PAIRS[0][1]])[0])
     assert first is not None
     assert first.tolist() == [[i, i] for i in range(min(counts))]
+    with pytest.raises(ValueError, match="links between the tokens of another vocabulary"):
+        read_links(out / "links.npz", learn_vocabulary(read_config(tmp_path / "taught.toml"), data, tmp_path))
     assert main([*given, "--bundle", str(data)]) == 1
     assert "is no bundle: it should hold bundle.json" in capsys.readouterr().err
 
@@ -137,7 +139,7 @@ def test_taught_attention_should_follow_its_links(tmp_path: Path, taught: Config
     train(config, data, run)
     model = training.make_system(config)
     model.load_state_dict(torch.load(run / "best.pt", weights_only=True)["model"])
-    batch = next(training.stream(config, data, subwords, 0, read_links(run / "links.npz")))
+    batch = next(training.stream(config, data, subwords, 0, read_links(run / "links.npz", subwords)))
     with torch.no_grad():
         _, attention = model.eval()(batch.source, batch.mask, batch.previous)
         untaught = training.make_system(config).eval()(batch.source, batch.mask, batch.previous)[1]
@@ -216,6 +218,6 @@ def test_a_missing_aligner_should_be_named_with_its_remedy(
         make_links(taught, data, tmp_path, learn_vocabulary(taught, data, tmp_path), 3)
 
 
-def test_missing_links_should_be_named_with_their_remedy(tmp_path: Path) -> None:
+def test_missing_links_should_be_named_with_their_remedy(tmp_path: Path, bundle: Path) -> None:
     with pytest.raises(ValueError, match="model-export guide"):
-        read_links(tmp_path / "links.npz")
+        read_links(tmp_path / "links.npz", subwords_in(bundle))
