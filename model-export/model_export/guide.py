@@ -14,6 +14,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,16 @@ def read_links(path: Path, subwords: Subwords) -> Links:
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing: `model-export guide` makes it, or set training.guide to 0")
+    try:
+        return _read(path, subwords)
+    except (EOFError, KeyError, OSError, TypeError, zipfile.BadZipFile) as fault:
+        raise ValueError(f"{path} holds no links: `model-export guide` makes such a file") from fault
+
+
+def _read(path: Path, subwords: Subwords) -> Links:
     rows: dict[tuple[str, int], Pairs] = {}
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile(path)
     with np.load(path) as saved:
         if "vocabulary" in saved and str(saved["vocabulary"]) != _digest(subwords):
             raise ValueError(

@@ -218,6 +218,19 @@ def test_a_missing_aligner_should_be_named_with_its_remedy(
         make_links(taught, data, tmp_path, learn_vocabulary(taught, data, tmp_path), 3)
 
 
+@pytest.mark.parametrize("content", [b"", b"no links", None])
+def test_a_file_without_links_should_be_named_with_its_remedy(
+    tmp_path: Path, bundle: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "links.npz"
+    if content is None:
+        np.savez(file, other=np.zeros(3))
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"links\.npz holds no links: `model-export guide` makes such a file"):
+        read_links(file, subwords_in(bundle))
+
+
 def test_missing_links_should_be_named_with_their_remedy(tmp_path: Path, bundle: Path) -> None:
     with pytest.raises(ValueError, match="model-export guide"):
         read_links(tmp_path / "links.npz", subwords_in(bundle))
