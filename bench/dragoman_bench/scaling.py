@@ -252,11 +252,12 @@ def page(curves: Sequence[Curve], plot: Path, command: str, cores: int) -> str:
             continue
         order = curve.order(growth.smallest)
         verdict = "as expected or better" if order <= growth.order + ALLOWED else "**worse than expected**"
+        measured = "of too few points" if math.isnan(order) else f"**{order:.2f}**, {verdict}"
         start = f", from {growth.smallest:,.0f} on" if growth.smallest else ""
         parts += [
             f"## {growth.of[0].upper()}{growth.of[1:]}\n",
             f"{curve.setting[0].upper()}{curve.setting[1:]}. Expected order: at most {growth.order:g}, because"
-            f" {growth.why}. Measured{start}: **{order:.2f}**, {verdict}.\n",
+            f" {growth.why}. Measured{start}: {measured}.\n",
             f"| {growth.of} | ms a sentence | least, most |",
             "| ---: | ---: | --- |",
             *(

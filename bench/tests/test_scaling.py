@@ -62,7 +62,9 @@ def test_the_page_should_say_what_is_worse_than_expected(tmp_path: Path) -> None
     assert "Measured: **1.20**, as expected or better." in text
     assert "Measured: **0.40**, **worse than expected**." in text
     assert "| 4 | 13.195 | 10.556, 15.834 |" in text
-    assert "Backlog" not in text
+    assert "Sentences that wait" not in text
+    few = page([Curve("backlog", "s", [(1_000, [9.0]), (10_000, [2.0])])], tmp_path / "a.svg", "bench/scaling", 2)
+    assert "Measured, from 10,000 on: of too few points." in few
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").startswith("<?xml")
     first = (tmp_path / "a.svg").read_bytes()
     draw(curves, tmp_path / "a.svg")
