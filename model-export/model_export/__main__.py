@@ -87,7 +87,10 @@ def parser() -> argparse.ArgumentParser:
     marian.add_argument("--layer", type=int, metavar="N", help="decoder layer whose attention is published (the last)")
     marian.add_argument("--heads", type=int, nargs="+", metavar="N", help="heads whose mean is published (all)")
     marian.add_argument(
-        "--shift", type=int, choices=(0, 1), default=0, help="1: a token's attention is of the step that reads it"
+        "--shift",
+        type=int,
+        choices=(0, 1),
+        help="1: a token's attention is of the step that reads it (0; 1 for an alignment head)",
     )
     marian.add_argument(
         "--links",

@@ -34,7 +34,7 @@ def import_marian(
     version: str = "1.0.0",
     layer: int | None = None,
     heads: Sequence[int] | None = None,
-    shift: int = 0,
+    shift: int | None = None,
     choice: Choice = DEFAULT,
     beam_size: int | None = None,
     limit: tuple[int, int] | None = None,
@@ -47,12 +47,16 @@ def import_marian(
     The search is `generate`'s by the folder's own settings. `limit` (ratio, offset) bounds a translation to ratio *
     source tokens + offset; without it the checkpoint's maximum length does. `weights` is one of `bundle.WEIGHTS`.
 
+    `shift` is 1 where it is not given and the attention is an alignment head's, which was taught so, or else 0.
+
     A folder that holds `target_words.json`, as `save-marian --data` leaves it, gets a bundle that writes those words
     only: a vocabulary of two languages has many that the target's never uses, and the output is most of the work.
     """
     refuse_to_overwrite(target, force)
     read = marian.read(folder, layer, heads)
     ratio, offset = limit or (0, read.max_length - 1)
+    if shift is None:
+        shift = 1 if read.system.aligner is not None else 0
     record = folder / RECORD
     training: dict[str, Any] = {
         "data": [],

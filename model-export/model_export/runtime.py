@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 import torch
+from torch import Tensor
 
 from model_export import onnx_graph
 from model_export.alignment import choice_of, links, pharaoh
@@ -118,15 +119,14 @@ class BundleRuntime:
                 text,
                 self.subwords.decode(h.ids),
                 h,
-                "" if h.attention is None else pharaoh(self.links(text, h)),
+                "" if h.attention is None else self.links(text, h.ids, h.attention),
             )
             for text, h in zip(texts, found, strict=True)
         ]
 
-    def links(self, source: str, hypothesis: Hypothesis) -> list[tuple[int, int]]:
-        """(source word, target word) of a translation, as the bundle's choice has it."""
-        assert hypothesis.attention is not None
-        return links(self.subwords, source, hypothesis.ids, hypothesis.attention.numpy(), self.choice)
+    def links(self, source: str, ids: Sequence[int], attention: Tensor) -> str:
+        """Links over words of a translation with weights [T, S], as the bundle's choice has it, in Pharaoh format."""
+        return pharaoh(links(self.subwords, source, ids, attention.numpy(), self.choice))
 
 
 class Rebuilt(BundleRuntime):

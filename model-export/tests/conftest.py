@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_export.bundle import export
+from model_export.bundle import export, read_json, write_manifest
 from model_export.config import Config, read_config
 from model_export.rnnsearch import RNNsearch, Sizes
 from model_export.train import train
@@ -24,6 +24,22 @@ PAIRS = [
     for animal, colour, place in itertools.product(ANIMALS, COLOURS, PLACES)
 ]
 VOCABULARY = 300
+
+TRAINING = """
+[training]
+seed = 7
+steps = 8
+warm_up = 2
+cool_down = 0.5
+learning_rate = 0.01
+batch_tokens = 120
+longest = 60
+label_smoothing = 0.1
+clip = 1.0
+average = 0.9
+validate_every = 4
+validate_lines = 3
+"""
 
 CONFIG = """
 name = "tiny"
@@ -52,19 +68,6 @@ licence = "CC0"
 [[validate]]
 name = "dev"
 file = "dev.tsv"
-[training]
-seed = 7
-steps = 8
-warm_up = 2
-cool_down = 0.5
-learning_rate = 0.01
-batch_tokens = 120
-longest = 60
-label_smoothing = 0.1
-clip = 1.0
-average = 0.9
-validate_every = 4
-validate_lines = 3
 """
 
 
@@ -75,7 +78,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, pairs in {"all": PAIRS, "part": PAIRS[::-1], "dev": PAIRS[:5]}.items():
         text = "".join(f"{source}\t{target}\n" for source, target in pairs)
         (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
-    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "config.toml").write_text(CONFIG + TRAINING, encoding="utf-8")
     return folder
 
 
@@ -117,3 +120,12 @@ def model() -> RNNsearch:
     weights["decoder.output_bias"][2] = 2.0
     made.load_state_dict(weights)
     return made
+
+
+def golden_with(bundle: Path, number: int, columns: list[str]) -> None:
+    """Puts `columns` in the place of line `number` of the golden file; the manifest lists the file as it is then."""
+    golden = bundle / "golden.tsv"
+    lines = golden.read_text(encoding="utf-8").split("\n")
+    lines[number] = "\t".join(columns)
+    golden.write_text("\n".join(lines), encoding="utf-8", newline="\n")
+    write_manifest(bundle, read_json(bundle))

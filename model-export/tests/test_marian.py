@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import ANIMALS, COLOURS, PAIRS, PLACES
+from conftest import ANIMALS, COLOURS, PAIRS, PLACES, TRAINING, golden_with
 from safetensors.torch import load_file, save_file
 
 from model_export import marian, sentencepiece_model
@@ -29,7 +29,7 @@ from model_export.rebuild import rebuild
 from model_export.runtime import BundleRuntime, Reference
 from model_export.system import UNWRITTEN, System
 from model_export.teach import teach
-from model_export.verify import verify
+from model_export.verify import GOLDEN, verify
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -541,26 +541,13 @@ licence = "CC0"
 [[validate]]
 name = "dev"
 file = "dev.tsv"
-[training]
-seed = 7
-steps = 8
-warm_up = 2
-cool_down = 0.5
-learning_rate = 0.01
-batch_tokens = 400
-longest = 80
-label_smoothing = 0.1
-clip = 1.0
-average = 0.9
-validate_every = 4
-validate_lines = 3
 """
 
 
 @pytest.fixture
 def teaching(tmp_path: Path, copy: Path) -> dict[str, Any]:
     """What `teach` is given: the first half of each target's tokens linked to the source's first."""
-    (tmp_path / "teaching.toml").write_text(TEACHING, encoding="utf-8")
+    (tmp_path / "teaching.toml").write_text(TEACHING + TRAINING, encoding="utf-8")
     (tmp_path / "all.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in PAIRS), encoding="utf-8")
     subwords = marian.read(copy).subwords
     links = [[[0, i] for i in range(len(target) // 2)] for target in subwords.target_ids([t for _, t in PAIRS])]
@@ -600,7 +587,7 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     assert rows[:4, 0].mean() > 0.5
     assert rows[-4:, -1].mean() > 0.5  # what has no link looks at the end
 
-    import_marian(copy, again, ("fr", "en"), unchecked, weights=weights, shift=1)
+    import_marian(copy, again, ("fr", "en"), unchecked, weights=weights)
     assert (again / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
     links = [row[2] for row in read_golden(bundle)]
     rebuild(bundle, unchecked, Choice("kept", 0, "max", 0.2))
@@ -613,6 +600,11 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     )
     verify(bundle, copy, lambda _: None)
     assert marian.read(copy, layer=0).system.aligner is None
+
+    rows = read_golden(bundle)
+    golden_with(bundle, 1, [*rows[0][:2], "7-7", *rows[0][3:]])
+    with pytest.raises(BundleError, match=GOLDEN):
+        verify(bundle, copy, lambda _: None)
 
 
 def test_teaching_should_refuse_what_does_not_fit(
