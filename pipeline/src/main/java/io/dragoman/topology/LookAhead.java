@@ -57,10 +57,15 @@ import org.jspecify.annotations.Nullable;
  * plus one poll. Threading: shared by all stream threads of the instance.
  */
 final class LookAhead {
+    private static final ConcurrentSkipListMap<Long, Intake.Taken> NONE = new ConcurrentSkipListMap<>();
+
     private final String topic;
     private final Intake intake;
     private final Meters meters;
     private final Map<Integer, ConcurrentSkipListMap<Long, Intake.Taken>> taken = new ConcurrentHashMap<>();
+    /** Of each partition, the stream thread that read from it last. */
+    private final Map<Integer, Thread> readers = new ConcurrentHashMap<>();
+
     private final AtomicLong forgotten = new AtomicLong();
     private volatile boolean stopped;
 
@@ -80,6 +85,7 @@ final class LookAhead {
             if (!partition.topic().equals(topic)) {
                 continue;
             }
+            readers.put(partition.partition(), Thread.currentThread());
             submit(records.records(partition), entries(partition.partition()));
         }
     }
@@ -121,8 +127,17 @@ final class LookAhead {
         return found != null ? found : intake.take(origin, headers, value);
     }
 
+    /** Whether nothing that the calling stream thread read waits for its turn. */
+    boolean isDrained() {
+        Thread reader = Thread.currentThread();
+        return readers.entrySet().stream()
+                .noneMatch(entry -> entry.getValue() == reader
+                        && !taken.getOrDefault(entry.getKey(), NONE).isEmpty());
+    }
+
     /** Called when this instance no longer owns the partition. */
     void forget(int partition) {
+        readers.remove(partition);
         ConcurrentSkipListMap<Long, Intake.Taken> entries = taken.remove(partition);
         if (entries != null) {
             forgotten.addAndGet(entries.size());

@@ -108,6 +108,7 @@ public final class Pipeline implements AutoCloseable {
                         lookAhead,
                         output(config, registry),
                         config.millis(DragomanConfig.MODEL_TIMEOUT_MS),
+                        config.flag(DragomanConfig.COMMIT_WHEN_DRAINED),
                         metrics.meters()),
                 new StreamsConfig(settings));
         metrics.bind(streams);

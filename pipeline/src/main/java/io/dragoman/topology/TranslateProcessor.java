@@ -43,6 +43,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final OutputRecords output;
     private final Duration timeout;
     private final SamePartition partitioner;
+    private final boolean commitWhenDrained;
     private final Meters meters;
     private final Timer queued;
     private final Timer inferred;
@@ -52,8 +53,14 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final Counter published;
     private @Nullable ProcessorContext<byte[], byte[]> context;
 
+    /** @param commitWhenDrained ask for a commit whenever nothing that was read is left to do */
     TranslateProcessor(
-            LookAhead lookAhead, OutputRecords output, Duration timeout, SamePartition partitioner, Meters meters) {
+            LookAhead lookAhead,
+            OutputRecords output,
+            Duration timeout,
+            SamePartition partitioner,
+            boolean commitWhenDrained,
+            Meters meters) {
         this.meters = meters;
         this.queued = meters.timer(Metric.STAGE, "queue");
         this.inferred = meters.timer(Metric.STAGE, "inference");
@@ -65,6 +72,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         this.output = output;
         this.timeout = timeout;
         this.partitioner = partitioner;
+        this.commitWhenDrained = commitWhenDrained;
     }
 
     @Override
@@ -74,6 +82,13 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
 
     @Override
     public void process(Record<byte[], byte[]> record) {
+        publish(record);
+        if (commitWhenDrained && lookAhead.isDrained()) {
+            context().commit();
+        }
+    }
+
+    private void publish(Record<byte[], byte[]> record) {
         ProcessorContext<byte[], byte[]> here = context();
         Origin origin = origin(here, record);
         partitioner.set(origin.partition());

@@ -38,14 +38,20 @@ final class TranslationTopology {
     private TranslationTopology() {}
 
     static Topology build(
-            TopicNames topics, LookAhead lookAhead, OutputRecords output, Duration timeout, Meters meters) {
+            TopicNames topics,
+            LookAhead lookAhead,
+            OutputRecords output,
+            Duration timeout,
+            boolean commitWhenDrained,
+            Meters meters) {
         ByteArraySerializer bytes = new ByteArraySerializer();
         SamePartition partitioner = new SamePartition();
         return new Topology()
                 .addSource(SENTENCES, new ByteArrayDeserializer(), new ByteArrayDeserializer(), topics.sentences())
                 .addProcessor(
                         TRANSLATE,
-                        () -> new TranslateProcessor(lookAhead, output, timeout, partitioner, meters),
+                        () -> new TranslateProcessor(
+                                lookAhead, output, timeout, partitioner, commitWhenDrained, meters),
                         SENTENCES)
                 .addStateStore(
                         Stores.keyValueStoreBuilder(

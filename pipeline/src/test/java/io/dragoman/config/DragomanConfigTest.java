@@ -67,6 +67,7 @@ class DragomanConfigTest {
         expected.put("rejection.max.value.bytes", "500000");
         expected.put("processing.guarantee", "exactly_once_v2");
         expected.put("commit.interval.ms", "100");
+        expected.put("commit.when.drained", "true");
         expected.put("metrics.port", "0");
         expected.put("metrics.host", "127.0.0.1");
         expected.put("stream.threads", "2");

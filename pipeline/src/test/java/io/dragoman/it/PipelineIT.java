@@ -23,6 +23,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -200,6 +201,21 @@ class PipelineIT {
                     rejections.get("not-utf8").getValue());
             assertEquals(1_000_000, rejections.get("characters").getValueBytes());
             assertEquals(3, rejections.get("not-utf8").getOrigin().getOffset());
+        }
+    }
+
+    @Test
+    void shouldNotLeaveAQuietStreamWaitingForTheCommitInterval() throws Exception {
+        Map<String, String> settings = cluster.settings("quiet", Map.of(DragomanConfig.COMMIT_INTERVAL_MS, "59000"));
+        TopicNames topics = TestCluster.topics(settings);
+        try (Pipeline pipeline = cluster.start(settings)) {
+            long start = System.nanoTime();
+            for (int i = 1; i <= 3; i++) {
+                cluster.send(topics.sentences(), i % 3, String.valueOf(i), "Bonjour.");
+                translations(topics, i);
+            }
+            Duration waited = Duration.ofNanos(System.nanoTime() - start);
+            assertTrue(waited.toSeconds() < 50, () -> "three sentences took " + waited);
         }
     }
 

@@ -86,7 +86,7 @@ final class FakeInstance implements AutoCloseable {
                 900_000,
                 500,
                 1));
-        topology = TranslationTopology.build(TOPICS, lookAhead, output, settings.timeout, settings.meters);
+        topology = TranslationTopology.build(TOPICS, lookAhead, output, settings.timeout, true, settings.meters);
     }
 
     /** What may differ between tests; the defaults send each sentence alone and at once. */

@@ -5,6 +5,7 @@ import static io.dragoman.topology.FakeInstance.polled;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -105,6 +106,22 @@ class LookAheadTest {
                 "chat", ((Intake.Taken.UnderWay) take(1, 10, "chat")).text().text());
         assertEquals(0, lookAhead.size());
         translated(first);
+    }
+
+    @Test
+    void shouldBeDrainedWhenNothingThatTheThreadReadIsLeft() throws Exception {
+        assertTrue(lookAhead.isDrained());
+        Thread other = new Thread(() -> lookAhead.submit(poll(List.of(polled(TOPIC, 2, 10, text("le noir"))))));
+        other.start();
+        other.join();
+        assertTrue(lookAhead.isDrained()); // what another thread read is not waited for
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")), polled(TOPIC, 1, 10, text("chat")))));
+        assertFalse(lookAhead.isDrained());
+        take(0, 10, "le chat");
+        assertFalse(lookAhead.isDrained());
+        lookAhead.forget(1);
+        assertTrue(lookAhead.isDrained());
+        assertEquals(1, lookAhead.size());
     }
 
     @Test
