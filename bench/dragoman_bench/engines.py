@@ -53,6 +53,10 @@ class Engine:
             encoding="utf-8",
         )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, what: str, count: int, texts: bool = True) -> Answer:
         """`texts`: whether the answer has translations, one for each sentence."""
         assert self._process.stdin is not None

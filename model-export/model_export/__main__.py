@@ -122,6 +122,9 @@ def parser() -> argparse.ArgumentParser:
     rebuild = commands.add_parser("rebuild", help="make a bundle's graph again with this exporter, of its own weights")
     rebuild.add_argument("bundle", type=existing, metavar="BUNDLE")
     rebuild.add_argument("--links", metavar=LINKS, help="how links come from its attention from now on")
+    rebuild.add_argument(
+        "--new-golden", action="store_true", help="write the golden file anew: 8-bit numbers are rounded otherwise now"
+    )
 
     teach = commands.add_parser(
         "teach-alignment", help="put an alignment head on a Transformer's bundle; its translations stay as they are"
@@ -252,7 +255,8 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.rebuild import rebuild
             from model_export.verify import verify
 
-            rebuild(arguments.bundle, verify, choice_named(arguments.links) if arguments.links else None)
+            choice = choice_named(arguments.links) if arguments.links else None
+            rebuild(arguments.bundle, verify, choice, arguments.new_golden)
             print(f"made {arguments.bundle} again")
         case "teach-alignment":
             _teach(arguments)

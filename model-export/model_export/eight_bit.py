@@ -2,10 +2,9 @@
 
 A matrix [N, K] is stored as whole numbers of -64..64 with a step for each of its N rows; activations are rounded to
 -127..127 and multiplied as integers (Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", CVPR 2018, section 2, with the zero point in the middle). Activations that were
-normalised just before have a bound that was found on sentences at export, and what is beyond it is cut off; others are
-rounded as they come, each row by its own largest value. Neither depends on other rows, and sums of integers do not
-depend on their order, so the answer is the same in any batch.
+Integer-Arithmetic-Only Inference", CVPR 2018, section 2, with the zero point in the middle). The step of a product's
+activations comes from a bound that was found on sentences at export; what is beyond it is cut off. It does not depend
+on other rows, and sums of integers do not depend on their order, so the answer is the same in any batch.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ LEVELS = 127  # steps from 0 to an activation's largest value
 WEIGHT_LEVELS = 64  # and to a weight's: two products of unsigned 8-bit numbers with them fit into 16 bits, which
 # processors without 8-bit dot products (VNNI) sum up in and would saturate
 ZERO = 128  # where an unsigned 8-bit number has its 0
-MARGIN = 1.2  # how much larger than the largest seen an activation may get
+MARGIN = 1.1  # how much larger than the largest seen an activation may get; more room is a coarser step for all
 GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
-SMALLEST = 1e-30  # scale of a row of zeros
 STEP_BITS = 12  # of a step's mantissa: a level times it is exact, so that rounding twice is rounding once
 
 
@@ -65,17 +63,13 @@ def _steps(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return steps
 
 
-def linear(x: Tensor, weights: Tensor, bias: Tensor | None = None, bound: float | None = None) -> Tensor:
-    """x [..., K] times weights^T [N, K], with x in 8 bits; weights `rounded`; `bound` is of |x|, None: each row's."""
+def linear(x: Tensor, weights: Tensor, bias: Tensor | None, bound: float) -> Tensor:
+    """x [..., K] times weights^T [N, K], with x in 8 bits; weights have to be `rounded`; `bound` is of |x|."""
     numbers, steps = as_integers(weights.detach().numpy())
-    if bound is None:
-        scale = (x.abs().amax(dim=-1, keepdim=True) * torch.tensor(1 / LEVELS)).clamp(min=SMALLEST)  # [..., 1]
-    else:
-        scale = torch.tensor(scale_of(bound))  # []
+    scale = torch.tensor(scale_of(bound))  # []
     integers = (x / scale).round().clamp(-ZERO, LEVELS)
     sums = (integers.double() @ torch.from_numpy(numbers).double().T).float()  # whole numbers, exact
-    scales = torch.from_numpy(steps)  # [N]
-    product: Tensor = sums * scales * scale if bound is None else sums * (scales * scale)  # [..., N]
+    product: Tensor = sums * (torch.from_numpy(steps) * scale)  # [..., N]
     return product if bias is None else product + bias
 
 
@@ -94,7 +88,7 @@ class _Products(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:
             bias = args[2] if len(args) > 2 else None
-            return linear(args[0], args[1], bias, self.bounds.get(id(args[1])))
+            return linear(args[0], args[1], bias, self.bounds[id(args[1])])
         return func(*args, **(kwargs or {}))
 
 
@@ -129,8 +123,8 @@ class EightBit(System):
 
     @torch.no_grad()
     def calibrate(self, run: Callable[[], object]) -> None:
-        """Finds the bounds of normalised activations: `run` should use `system` on ordinary sentences."""
-        weights = dict(self.system.normalised())
+        """Finds the bounds of activations: `run` should use `system` on ordinary sentences."""
+        weights = {name: weight for name, weight in self.system.named_parameters() if weight.dim() == 2}
         with _Watch(weights.values()) as watch:
             run()
         for name, weight in weights.items():

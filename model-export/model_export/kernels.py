@@ -4,8 +4,8 @@
 times as fast on a CPU as LayerNormalization alone.
 
 `eight_bits`: products with constant weights become products of 8-bit numbers, exact in 32-bit integers, as
-`eight_bit.linear` has them. Each row of activations has a scale of its own, so that no row depends on its batch;
-DynamicQuantizeMatMul would take one scale for the whole batch.
+`eight_bit.linear` has them. A product's activations have a scale that was found at export, so that no row depends on
+its batch; DynamicQuantizeMatMul would take one from the whole batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from model_export.eight_bit import LEVELS, ZERO, as_integers, scale_of
+from model_export.eight_bit import ZERO, as_integers, scale_of
 from model_export.traced import Fragment, read_by
 
 MICROSOFT = "com.microsoft"
@@ -74,13 +74,7 @@ class _EightBits:
         self.fragment, self.bounds = fragment, bounds
         self.constants = dict(fragment.constants)
         self.nodes: list[onnx.NodeProto] = []
-        self.integers: dict[str, tuple[str, str]] = {}  # of x: its 8-bit rows and their scales
-        self.zeros: dict[str, str] = {}  # of a number of rows: as many zero points
-        readers = _readers(fragment)
-        self.biases: dict[str, str] = {}  # of a SkipLayerNormalization's input, what is added to it there
-        for node in fragment.nodes:
-            if node.op_type == "SkipLayerNormalization" and len(node.input) == 4 and readers[node.input[0]] == 1:
-                self.biases[node.input[0]] = ""
+        self.integers: set[str] = set()  # names of rows in 8 bits
 
     def result(self) -> Fragment:
         for node in self.fragment.nodes:
@@ -88,9 +82,6 @@ class _EightBits:
                 self._product(node)
             else:
                 self.nodes.append(node)
-        for node in self.nodes:
-            if node.op_type == "SkipLayerNormalization" and self.biases.get(node.input[0]):
-                node.input.append(self.biases[node.input[0]])
         fragment = replace(self.fragment, nodes=self.nodes, constants=self.constants)
         read = read_by(fragment.nodes) | set(fragment.outputs)
         return replace(fragment, constants={k: v for k, v in fragment.constants.items() if k in read})
@@ -100,58 +91,26 @@ class _EightBits:
         if given != {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}:
             raise ValueError(f"{node.name}: 8 bits need a plain product with weights [N, K], not {given}")
         x, weights = node.input[:2]
+        if weights not in self.bounds:
+            raise ValueError(f"{weights}: no sentence of the calibration came to this product")
         bias = node.input[2] if len(node.input) == 3 else ""  # the exporter leaves out one of zeros
         result = node.output[0]
         integers, steps = as_integers(numpy_helper.to_array(self.fragment.constants[weights]))  # [N, K], [N]
         self._constant(f"{weights}.int8", integers)
         self._constant(f"{weights}.steps", steps)
-        self._constant("one", np.float32(1))
-        self._constant("zero_point", np.uint8(ZERO))
         columns = self._add("Transpose", f"{weights}.int8", name=f"{result}.weights", perm=[1, 0])  # [K, N]
-        if weights in self.bounds:
-            rows, scale = self._bounded_rows(x, self.bounds[weights])
-            inputs = [rows, columns, scale, f"{weights}.steps", "zero_point", "", bias]
-            self._add("MatMulIntegerToFloat", *inputs, name=result, domain=MICROSOFT)
-            return
-        rows, scales = self._rows(x)
-        inputs = [rows, columns, "one", f"{weights}.steps", "zero_point"]
-        product = self._add("MatMulIntegerToFloat", *inputs, name=f"{result}.unscaled", domain=MICROSOFT)  # [M, N]
-        if result in self.biases or not bias:
-            self.biases[result] = bias
-            self._add("Mul", product, scales, name=result)
-        else:
-            self._add("Add", self._add("Mul", product, scales, name=f"{result}.product"), bias, name=result)
+        rows, scale = self._rows(x, self.bounds[weights])
+        inputs = [rows, columns, scale, f"{weights}.steps", "zero_point", "", bias]
+        self._add("MatMulIntegerToFloat", *inputs, name=result, domain=MICROSOFT)
 
-    def _bounded_rows(self, x: str, bound: float) -> tuple[str, str]:
+    def _rows(self, x: str, bound: float) -> tuple[str, str]:
         """x [M, K] of at most `bound` as unsigned 8-bit numbers, and their scale []; made once for each x."""
-        key, scale = f"{x} {bound}", f"scale_{bound}"
+        rows, scale = f"{x}.bounded_{bound}", f"scale_{bound}"
         self._constant(scale, scale_of(bound))
         self._constant("zero_point", np.uint8(ZERO))
-        if key not in self.integers:
-            name = self._add("QuantizeLinear", x, scale, "zero_point", name=f"{x}.bounded_{bound}")
-            self.integers[key] = name, scale
-        return self.integers[key]
-
-    def _rows(self, x: str) -> tuple[str, str]:
-        """x [M, K] as unsigned 8-bit numbers, with the rows' scales [M, 1]; made once for each x.
-
-        A row of zeros has scale 0 and a product of 0.
-        """
-        if x not in self.integers:
-            self._constant("last_axis", np.array([1], dtype=np.int64))
-            self._constant("per_level", np.float32(1 / LEVELS))
-            size = self._add("Abs", x, name=f"{x}.size")
-            top = self._add("ReduceMax", size, "last_axis", name=f"{x}.top")
-            scales = self._add("Mul", top, "per_level", name=f"{x}.scales")  # [M, 1]
-            of_row = self._add("Squeeze", scales, "last_axis", name=f"{x}.scale_of_row")  # [M]
-            count_of = (*self.fragment.shapes.get(x, ()), x)[0]  # x's own where the exporter doesn't know
-            if count_of not in self.zeros:
-                count = self._add("Shape", of_row, name=f"{x}.count")
-                zero = numpy_helper.from_array(np.array([ZERO], dtype=np.uint8))
-                self.zeros[count_of] = self._add("ConstantOfShape", count, name=f"{x}.zeros", value=zero)
-            inputs = [x, of_row, self.zeros[count_of]]
-            self.integers[x] = self._add("QuantizeLinear", *inputs, name=f"{x}.integers", axis=0), scales
-        return self.integers[x]
+        if rows not in self.integers:
+            self.integers.add(self._add("QuantizeLinear", x, scale, "zero_point", name=rows))
+        return rows, scale
 
     def _add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))

@@ -39,16 +39,19 @@ from model_export.transformer import Sizes, Transformer
 KINDS = ("transformer", "marian")
 
 
-def rebuild(folder: Path, verify: Callable[[Path, System], None], choice: Choice | None = None) -> None:
+def rebuild(
+    folder: Path, verify: Callable[[Path, System], None], choice: Choice | None = None, new_golden: bool = False
+) -> None:
     """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done.
 
-    With `choice` its links come from attention in another way from now on, and the golden file is written anew.
+    With `choice` its links come from attention in another way from now on, and the golden file is written anew, as it
+    is with `new_golden`: for 8 bits that this exporter rounds otherwise, after which the scores are to be taken again.
     """
     manifest, plain = stored_system(folder)
     system = EightBit(plain) if manifest["model"]["weights"] == "int8" else plain.eval()
     if choice is not None:
         manifest["attention"]["links"] = choice.manifest()
-    remake(folder, manifest, system, verify, new_golden=choice is not None)
+    remake(folder, manifest, system, verify, new_golden or choice is not None)
 
 
 def remake(

@@ -41,7 +41,6 @@ class Fragment:
     constants: dict[str, onnx.TensorProto]
     inputs: list[str]
     outputs: list[str]
-    shapes: dict[str, tuple[str, ...]]  # of what the exporter knows: numbers, and expressions where sizes may vary
 
 
 def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
@@ -70,10 +69,6 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
         constants={tensor.name: tensor for tensor in graph.initializer if tensor.name in read},
         inputs=[value.name for value in graph.input],
         outputs=[value.name for value in graph.output],
-        shapes={
-            value.name: tuple(d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim)
-            for value in graph.value_info
-        },
     )
 
 

@@ -48,7 +48,7 @@ def test_a_product_should_be_near_the_exact_one() -> None:
     x, weights, bias = torch.randn(40, 64), torch.randn(30, 64), torch.randn(30)
     weights = torch.from_numpy(rounded_matrix(weights.numpy()))
     exact = nn.functional.linear(x, weights, bias)
-    difference = (linear(x, weights, bias) - exact).abs().max()
+    difference = (linear(x, weights, bias, bound=float(x.abs().max())) - exact).abs().max()
     assert 0 < difference < 0.01 * exact.abs().max()
 
 
@@ -62,8 +62,11 @@ class _Layer(nn.Module):
         return normed
 
 
+BOUNDS = {"first.weight": 2.0, "second.weight": 1.5}
+
+
 def layer(
-    eight_bits: bool, bounds: Mapping[str, float] = MappingProxyType({})
+    eight_bits: bool, bounds: Mapping[str, float] = MappingProxyType(BOUNDS)
 ) -> tuple[_Layer, onnxruntime.InferenceSession]:
     torch.manual_seed(2)
     made = _Layer().eval()
@@ -101,26 +104,26 @@ def test_a_fused_norm_should_be_the_exporters() -> None:
         torch.testing.assert_close(run(session, x), made(x), atol=2e-6, rtol=1e-5)
 
 
-def test_the_graph_should_round_as_pytorch_does() -> None:
+def in_eight_bits(made: _Layer, x: Tensor) -> Tensor:
+    inner = torch.relu(linear(x, made.first.weight, made.first.bias, BOUNDS["first.weight"]))
+    normed: Tensor = made.norm(x + linear(inner, made.second.weight, made.second.bias, BOUNDS["second.weight"]))
+    return normed
+
+
+def test_the_graph_should_round_and_cut_off_as_pytorch_does() -> None:
     made, session = layer(eight_bits=True)
     x = torch.randn(50, 16)
     x[7] = 0
-    with torch.no_grad():
-        inner = torch.relu(linear(x, made.first.weight, made.first.bias))
-        expected = made.norm(x + linear(inner, made.second.weight, made.second.bias))
-        torch.testing.assert_close(run(session, x), expected, atol=2e-6, rtol=1e-5)
-
-
-def test_a_bounded_activation_should_be_cut_off_there() -> None:
-    made, session = layer(eight_bits=True, bounds={"first.weight": 2.0})
-    x = torch.randn(50, 16)
     assert float(x.abs().max()) > 2.5
     with torch.no_grad():
-        inner = torch.relu(linear(x, made.first.weight, made.first.bias, bound=2.0))
-        expected = made.norm(x + linear(inner, made.second.weight, made.second.bias))
-        torch.testing.assert_close(run(session, x), expected, atol=2e-6, rtol=1e-5)
-        cut = linear(x.clamp(-2.1, 2.1), made.first.weight, bound=2.0)
-        torch.testing.assert_close(linear(x, made.first.weight, bound=2.0), cut)
+        torch.testing.assert_close(run(session, x), in_eight_bits(made, x), atol=2e-6, rtol=1e-5)
+        cut = linear(x.clamp(-2.1, 2.1), made.first.weight, None, bound=2.0)
+        torch.testing.assert_close(linear(x, made.first.weight, None, bound=2.0), cut)
+
+
+def test_a_product_that_was_not_calibrated_should_be_refused() -> None:
+    with pytest.raises(ValueError, match=r"second\.weight: no sentence of the calibration"):
+        layer(eight_bits=True, bounds={"first.weight": 2.0})
 
 
 def test_a_row_should_not_depend_on_its_batch() -> None:
@@ -136,9 +139,7 @@ def test_extreme_rows_should_not_saturate() -> None:
     made, session = layer(eight_bits=True)
     x = torch.full((1, 16), 5.0)
     with torch.no_grad():
-        inner = torch.relu(linear(x, made.first.weight, made.first.bias))
-        expected = made.norm(x + linear(inner, made.second.weight, made.second.bias))
-    torch.testing.assert_close(run(session, x), expected, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(run(session, x), in_eight_bits(made, x), atol=2e-6, rtol=1e-5)
 
 
 def test_a_system_without_rows_should_be_refused() -> None:

@@ -291,6 +291,10 @@ def test_a_bundle_should_be_made_again_of_the_weights_in_its_graph(copy: Path, t
     assert read_json(bundle)["scores"]["dev"]["bleu"] == 1.0
     assert any("ONNX = PyTorch" in line for line in checked)
 
+    golden_with(bundle, 1, [*read_golden(bundle)[0][:1], "another answer", *read_golden(bundle)[0][2:]])
+    rebuild(bundle, lambda folder, system: verify(folder, system, checked.append), new_golden=True)
+    assert (bundle / "golden.tsv").read_bytes() == before["golden.tsv"]
+
 
 def test_a_bundle_should_stay_as_it_was_when_it_cannot_be_made_again(bundle: Path, imported: Path) -> None:
     with pytest.raises(BundleError, match="only a Transformer's weights can be read from its graph"):
