@@ -52,7 +52,13 @@ final class DemoCommand implements Callable<Integer> {
             Conversation conversation = new Conversation(client, () -> local.pipeline()
                     .fault()
                     .orElse("the pipeline is " + local.pipeline().state()));
-            conversation.run(lines::next, DemoCommand::print);
+            StartUp firstReply = local.startUp();
+            conversation.run(lines::next, (number, line, reply) -> {
+                print(line, reply);
+                if (number == 1) {
+                    firstReply.done("first translation");
+                }
+            });
             if (!once) {
                 System.out.println("Send more with any Kafka producer, one sentence a record:");
                 System.out.println("  kafka-console-producer.sh --bootstrap-server " + local.bootstrapServers()
@@ -76,7 +82,7 @@ final class DemoCommand implements Callable<Integer> {
         return new LineReader(samples);
     }
 
-    private static void print(long number, byte[] line, Reply reply) {
+    private static void print(byte[] line, Reply reply) {
         System.out.println("  " + LineReader.show(line).replaceAll("\\p{Cntrl}", " "));
         Rejection rejection = reply.rejection();
         Translation translation = reply.translation();

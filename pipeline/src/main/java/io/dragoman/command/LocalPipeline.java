@@ -24,11 +24,14 @@ final class LocalPipeline implements AutoCloseable {
     private final Path folder;
     private final EmbeddedBroker broker;
     private final DragomanConfig config;
+    private final StartUp startUp;
     private @Nullable Pipeline pipeline;
     private final Thread atShutdown;
     private boolean closed;
 
-    private LocalPipeline(Path folder, EmbeddedBroker broker, Pipeline pipeline, DragomanConfig config) {
+    private LocalPipeline(
+            Path folder, EmbeddedBroker broker, Pipeline pipeline, DragomanConfig config, StartUp startUp) {
+        this.startUp = startUp;
         this.folder = folder;
         this.broker = broker;
         this.pipeline = pipeline;
@@ -41,7 +44,10 @@ final class LocalPipeline implements AutoCloseable {
             throws IOException, BundleException, Topics.ClusterException, CommandException, InterruptedException {
         Path folder = Files.createTempDirectory("dragoman-");
         EmbeddedBroker broker = null;
+        Pipeline.Models models = null;
         Pipeline pipeline = null;
+        StartUp startUp = new StartUp();
+        startUp.done("JVM and command line");
         try (Progress progress = Progress.of("starting the broker and loading the model")) {
             CompletableFuture<EmbeddedBroker> starting = CompletableFuture.supplyAsync(() -> startBroker(folder));
             Map<String, String> all = new HashMap<>();
@@ -49,13 +55,20 @@ final class LocalPipeline implements AutoCloseable {
             all.put(DragomanConfig.TOPIC_PARTITIONS, "4");
             all.put(DragomanConfig.STATE_DIR, folder.resolve("state").toString());
             all.putAll(settings);
+            models = Pipeline.load(DragomanConfig.of(all), Home.path());
+            startUp.done("model, while the broker starts");
             broker = join(starting);
+            startUp.done("broker, the rest");
             all.put(DragomanConfig.BOOTSTRAP_SERVERS, broker.bootstrapServers());
             DragomanConfig config = DragomanConfig.of(all);
             Topics.create(config);
-            pipeline = Pipeline.open(config, Home.path());
+            startUp.done("topics");
+            Pipeline.Models loaded = models;
+            models = null; // the pipeline's from now on
+            pipeline = Pipeline.open(config, loaded);
             run(pipeline);
-            LocalPipeline started = new LocalPipeline(folder, broker, pipeline, config);
+            startUp.done("pipeline, until it has its partitions");
+            LocalPipeline started = new LocalPipeline(folder, broker, pipeline, config, startUp);
             Runtime.getRuntime().addShutdownHook(started.atShutdown);
             return started;
         } catch (IOException
@@ -64,6 +77,9 @@ final class LocalPipeline implements AutoCloseable {
                 | CommandException
                 | InterruptedException
                 | RuntimeException e) {
+            if (models != null) {
+                models.close();
+            }
             close(folder, broker, pipeline);
             throw e;
         }
@@ -107,6 +123,11 @@ final class LocalPipeline implements AutoCloseable {
             }
             throw e;
         }
+    }
+
+    /** What was done last is that the pipeline has its partitions. */
+    StartUp startUp() {
+        return startUp;
     }
 
     DragomanConfig config() {

@@ -51,7 +51,7 @@ import org.slf4j.LoggerFactory;
 /**
  * One running instance: its models, their workers, and the stream.
  *
- * <p>Life: {@link #open} loads the models and does no network; {@link #start} joins the group; {@link #close} finishes
+ * <p>Life: {@link #open(DragomanConfig, Path)} loads the models and does no network; {@link #start} joins the group; {@link #close} finishes
  * what is in flight, commits, leaves the group and frees everything {@code open} made. When the model is broken or
  * threads die again and again the instance stops by itself: {@link #awaitStop} returns and {@link #fault} says why.
  */
@@ -125,6 +125,38 @@ public final class Pipeline implements AutoCloseable {
         });
     }
 
+    /** What an instance loads before it needs its brokers; whoever has it closes it or opens a pipeline with it. */
+    public static final class Models implements AutoCloseable {
+        private final Map<LanguagePair, Route> routes;
+        private final InstanceMetrics metrics;
+
+        private Models(Map<LanguagePair, Route> routes, InstanceMetrics metrics) {
+            this.routes = routes;
+            this.metrics = metrics;
+        }
+
+        @Override
+        public void close() {
+            routes.values().forEach(Pipeline::closeRoute);
+            metrics.close();
+        }
+    }
+
+    /** {@link #load} and {@link #open(DragomanConfig, Models)} in one. */
+    public static Pipeline open(DragomanConfig config, Path home) throws BundleException, IOException {
+        return open(config, load(config, home));
+    }
+
+    /** Takes the models over, also when it fails. */
+    public static Pipeline open(DragomanConfig config, Models models) {
+        try {
+            return new Pipeline(config, models.routes, models.metrics);
+        } catch (RuntimeException e) {
+            models.close();
+            throw e;
+        }
+    }
+
     /**
      * Loads what the configuration names.
      *
@@ -132,7 +164,7 @@ public final class Pipeline implements AutoCloseable {
      * @throws BundleException when a bundle cannot be used
      * @throws IOException when a tokenizer cannot be read
      */
-    public static Pipeline open(DragomanConfig config, Path home) throws BundleException, IOException {
+    public static Models load(DragomanConfig config, Path home) throws BundleException, IOException {
         Map<LanguagePair, Route> routes = new LinkedHashMap<>();
         InstanceMetrics metrics = new InstanceMetrics();
         try {
@@ -146,10 +178,9 @@ public final class Pipeline implements AutoCloseable {
                             DragomanConfig.BUNDLES, name, "two bundles translate " + pair(bundle.manifest()));
                 }
             }
-            return new Pipeline(config, routes, metrics);
+            return new Models(routes, metrics);
         } catch (BundleException | IOException | RuntimeException e) {
-            routes.values().forEach(Pipeline::closeRoute);
-            metrics.close();
+            new Models(routes, metrics).close();
             throw e;
         }
     }
