@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ WEIGHT_LEVELS = 64  # and to a weight's: two products of unsigned 8-bit numbers 
 ZERO = 128  # where an unsigned 8-bit number has its 0
 MARGIN = 1.1  # how much larger than the largest seen an activation may get; more room is a coarser step for all
 GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
+FLOAT_BITS = 24  # whole numbers of so many bits are exact in float32, and so are their sums up to there
 STEP_BITS = 12  # of a step's mantissa: a level times it is exact, so that rounding twice is rounding once
 
 
@@ -63,13 +64,27 @@ def _steps(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return steps
 
 
-def linear(x: Tensor, weights: Tensor, bias: Tensor | None, bound: float) -> Tensor:
-    """x [..., K] times weights^T [N, K], with x in 8 bits; weights have to be `rounded`; `bound` is of |x|."""
-    numbers, steps = as_integers(weights.detach().numpy())
+class Matrix(NamedTuple):
+    """What `linear` multiplies with: whole numbers, as floats that hold their sums, and steps."""
+
+    numbers: Tensor  # [K, N]
+    steps: Tensor  # [N]
+
+    @classmethod
+    def of(cls, weights: Tensor) -> Matrix:
+        """Of weights [N, K], which have to be `rounded`."""
+        numbers, steps = as_integers(weights.detach().numpy())
+        exact = numbers.shape[1] * ZERO * WEIGHT_LEVELS <= 1 << FLOAT_BITS
+        kind = torch.float32 if exact else torch.float64
+        return cls(torch.from_numpy(numbers).to(kind).T, torch.from_numpy(steps))
+
+
+def linear(x: Tensor, weights: Matrix, bias: Tensor | None, bound: float) -> Tensor:
+    """x [..., K] times a matrix, with x in 8 bits; `bound` is of |x|."""
     scale = torch.tensor(scale_of(bound))  # []
     integers = (x / scale).round().clamp(-ZERO, LEVELS)
-    sums = (integers.double() @ torch.from_numpy(numbers).double().T).float()  # whole numbers, exact
-    product: Tensor = sums * (torch.from_numpy(steps) * scale)  # [..., N]
+    sums = (integers.to(weights.numbers.dtype) @ weights.numbers).float()  # whole numbers, exact
+    product: Tensor = sums * (weights.steps * scale)  # [..., N]
     return product if bias is None else product + bias
 
 
@@ -79,16 +94,19 @@ def scale_of(bound: float) -> np.float32:
 
 
 class _Products(TorchFunctionMode):
-    """While it is on, `linear` stands for PyTorch's; `bounds` by the weights' identity."""
+    """While it is on, `linear` stands for PyTorch's; `bounds` and `matrices`, which it fills, by the weights' identity."""
 
-    def __init__(self, bounds: Mapping[int, float]) -> None:
+    def __init__(self, bounds: Mapping[int, float], matrices: dict[int, Matrix]) -> None:
         super().__init__()
-        self.bounds = bounds
+        self.bounds, self.matrices = bounds, matrices
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:
             bias = args[2] if len(args) > 2 else None
-            return linear(args[0], args[1], bias, self.bounds[id(args[1])])
+            key = id(args[1])
+            if key not in self.matrices:
+                self.matrices[key] = Matrix.of(args[1])
+            return linear(args[0], self.matrices[key], bias, self.bounds[key])
         return func(*args, **(kwargs or {}))
 
 
@@ -116,6 +134,7 @@ class EightBit(System):
         self.words = system.words
         self.bounds: dict[str, float] = {}  # of weights' names
         self._bounds: dict[int, float] = {}
+        self._matrices: dict[int, Matrix] = {}
         with torch.no_grad():
             for module in system.modules():
                 if isinstance(module, nn.Linear | nn.Embedding):
@@ -133,15 +152,15 @@ class EightBit(System):
                 self._bounds[id(weight)] = self.bounds[name]
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
-        with _Products(self._bounds):
+        with _Products(self._bounds, self._matrices):
             return self.system.encode(source_ids, mask)
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        with _Products(self._bounds):
+        with _Products(self._bounds, self._matrices):
             return self.system.step(memory, mask, state, previous, t)
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        with _Products(self._bounds):
+        with _Products(self._bounds, self._matrices):
             return self.system(source_ids, mask, previous)  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model_export import kernels
 from model_export.bundle import BundleError, rounded
-from model_export.eight_bit import WEIGHT_LEVELS, as_integers, is_rounded, linear
+from model_export.eight_bit import WEIGHT_LEVELS, Matrix, as_integers, is_rounded, linear
 from model_export.eight_bit import rounded as rounded_matrix
 from model_export.rnnsearch import RNNsearch
 from model_export.rnnsearch import Sizes as RecurrentSizes
@@ -48,8 +48,18 @@ def test_a_product_should_be_near_the_exact_one() -> None:
     x, weights, bias = torch.randn(40, 64), torch.randn(30, 64), torch.randn(30)
     weights = torch.from_numpy(rounded_matrix(weights.numpy()))
     exact = nn.functional.linear(x, weights, bias)
-    difference = (linear(x, weights, bias, bound=float(x.abs().max())) - exact).abs().max()
+    difference = (linear(x, Matrix.of(weights), bias, bound=float(x.abs().max())) - exact).abs().max()
     assert 0 < difference < 0.01 * exact.abs().max()
+
+
+@pytest.mark.parametrize("K", [2048, 2049])
+def test_sums_should_be_exact_however_long(K: int) -> None:
+    weights = torch.full((3, K), 64.0)
+    weights[1, ::2] = -63.0
+    x = torch.full((2, K), 126.0)
+    x[1, 0] = 125.0
+    expected = (x.double() @ weights.double().T).float()
+    assert linear(x, Matrix.of(weights), None, bound=127.0).equal(expected)
 
 
 class _Layer(nn.Module):
@@ -105,8 +115,10 @@ def test_a_fused_norm_should_be_the_exporters() -> None:
 
 
 def in_eight_bits(made: _Layer, x: Tensor) -> Tensor:
-    inner = torch.relu(linear(x, made.first.weight, made.first.bias, BOUNDS["first.weight"]))
-    normed: Tensor = made.norm(x + linear(inner, made.second.weight, made.second.bias, BOUNDS["second.weight"]))
+    inner = torch.relu(linear(x, Matrix.of(made.first.weight), made.first.bias, BOUNDS["first.weight"]))
+    normed: Tensor = made.norm(
+        x + linear(inner, Matrix.of(made.second.weight), made.second.bias, BOUNDS["second.weight"])
+    )
     return normed
 
 
@@ -117,8 +129,8 @@ def test_the_graph_should_round_and_cut_off_as_pytorch_does() -> None:
     assert float(x.abs().max()) > 2.5
     with torch.no_grad():
         torch.testing.assert_close(run(session, x), in_eight_bits(made, x), atol=2e-6, rtol=1e-5)
-        cut = linear(x.clamp(-2.1, 2.1), made.first.weight, None, bound=2.0)
-        torch.testing.assert_close(linear(x, made.first.weight, None, bound=2.0), cut)
+        cut = linear(x.clamp(-2.1, 2.1), Matrix.of(made.first.weight), None, bound=2.0)
+        torch.testing.assert_close(linear(x, Matrix.of(made.first.weight), None, bound=2.0), cut)
 
 
 def test_a_product_that_was_not_calibrated_should_be_refused() -> None:
