@@ -94,7 +94,7 @@ def scale_of(bound: float) -> np.float32:
 
 
 class _Products(TorchFunctionMode):
-    """While it is on, `linear` stands for PyTorch's. `bounds` and `matrices`, which it fills, go by weights' identity."""
+    """While it is on, `linear` stands for PyTorch's; `bounds` and `matrices`, which it fills, go by identity."""
 
     def __init__(self, bounds: Mapping[int, float], matrices: dict[int, Matrix]) -> None:
         super().__init__()
