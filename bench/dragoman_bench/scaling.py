@@ -348,14 +348,18 @@ def _measure(options: argparse.Namespace, samples: Sequence[str]) -> None:
         }
         for name in options.only:
             known[name] = ways[name]()
-    options.out.mkdir(parents=True, exist_ok=True)
-    curves = [known[growth.name] for growth in GROWTHS if growth.name in known]
-    file.write_text(json.dumps([asdict(curve) for curve in curves], indent=1) + "\n", encoding="utf-8")
-    plot = options.out / "SCALING.svg"
+            _write([known[growth.name] for growth in GROWTHS if growth.name in known], options.out)
+    print((options.out / "SCALING.md").read_text(encoding="utf-8"))
+
+
+def _write(curves: Sequence[Curve], out: Path) -> None:
+    """After each curve, so that one that is broken off leaves the others."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scaling.json").write_text(json.dumps([asdict(c) for c in curves], indent=1) + "\n", encoding="utf-8")
+    plot = out / "SCALING.svg"
     draw(curves, plot)
     written = page(curves, plot, "bench/scaling", len(os.sched_getaffinity(0)))
-    (options.out / "SCALING.md").write_text(written, encoding="utf-8")
-    print(written)
+    (out / "SCALING.md").write_text(written, encoding="utf-8")
 
 
 if __name__ == "__main__":
