@@ -55,7 +55,7 @@ GROWTHS = (
     Growth("vocabulary", "words of the vocabulary", 1.0, "a step's output is one product with all of them"),
     Growth("partitions", "partitions of each topic", 0.0, "batches form across them"),
     Growth("instances", "instances on this machine", 0.0, "they share the work; the cores stay as many"),
-    Growth("backlog", "sentences that wait", 0.0, "what waits stays in Kafka", smallest=10_000),
+    Growth("backlog", "sentences that wait", 0.0, "what waits stays in Kafka; a start of the pipeline is in it", smallest=10_000),
 )
 
 

@@ -32,8 +32,8 @@ import java.util.concurrent.CompletableFuture;
  *
  * <p>WHAT is {@code engine} (the model and the forming of batches alone, from ids to ids and attention), {@code pipeline}
  * (from the first send to the last record that a {@code read_committed} consumer has), or either with {@code -singly}: one
- * sentence at a time, the next when the last is answered. {@code backlog} is the time from when the pipeline begins to read
- * what waits for it already to the last record; its COUNT may be larger than the number of sentences, which are repeated, and
+ * sentence at a time, the next when the last is answered. {@code backlog} is the time from when the pipeline is started
+ * to the last record, all sentences wait for it already; its COUNT may be larger than the number of sentences, which are repeated, and
  * it gives no texts.
  */
 final class RequestedRounds {
@@ -150,8 +150,8 @@ final class RequestedRounds {
                 client.send(i, lines.get(i % lines.size()).getBytes(StandardCharsets.UTF_8));
             }
             client.flush();
-            local.resume();
             long start = System.nanoTime();
+            local.resume(); // it may have read a part of them before it returns
             long lastReply = start;
             for (int answered = 0; answered < count; ) {
                 Map<Long, Reply> replies = client.poll(Duration.ofMillis(100));
