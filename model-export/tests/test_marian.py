@@ -354,6 +354,7 @@ def test_pytorch_should_compute_in_8_bits_only_inside_the_wrapper(checkpoint: Pa
     wrapped = EightBit(system)
     source, previous = torch.tensor([[5, 6, 7, 0]]), torch.tensor([[1, 5, 6]])
     mask = torch.ones(1, 4).bool()
+    wrapped.calibrate(lambda: system(source, mask, previous))
     with torch.no_grad():
         inside, outside = wrapped(source, mask, previous)[0], wrapped.system(source, mask, previous)[0]
     assert not inside.equal(outside)
