@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from dragoman_bench.engines import Engine
+from dragoman_bench.texts import sentences
 
 HOME = Path(__file__).resolve().parents[2]
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
@@ -340,21 +341,19 @@ def parser() -> OneLineParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    text = options.text or HOME / "pipeline/src/main/resources/samples.fr.txt"
     try:
-        lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{text}: should have at least one sentence")
-        _measure(options, [lines[number % len(lines)] for number in range(options.sentences)])
+        _measure(options, sentences(options.text, options.sentences))
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as fault:
         print(f"bench/profile: {fault}", file=sys.stderr)
         return 1
     return 0
 
 
-def _measure(options: argparse.Namespace, sentences: Sequence[str]) -> None:
+def _measure(options: argparse.Namespace, samples: Sequence[str]) -> None:
     known = HOME / "model-export/bundles" / options.bundle
     bundle = known if known.is_dir() else Path(options.bundle)
+    if not (bundle / "bundle.json").is_file():
+        raise ValueError(f"{options.bundle} is no bundle: see `bin/dragoman bundle list`, or name a folder with one")
     log = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dragoman/bench/profile.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     profiles: dict[int, Sequence[Profile]] = {}
@@ -362,19 +361,21 @@ def _measure(options: argparse.Namespace, sentences: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         room = Path(folder)
         file = room / "sentences.txt"
-        file.write_text("".join(f"{sentence}\n" for sentence in sentences), encoding="utf-8")
+        file.write_text("".join(f"{sentence}\n" for sentence in samples), encoding="utf-8")
         for beam_size in options.beam:
             bundles = [options.against, bundle] if options.against else [bundle]
-            graphs = [Graph(each, sentences, beam_size, room) for each in bundles]
+            graphs = [Graph(each, samples, beam_size, room) for each in bundles]
             for graph in graphs:
                 graph.run()
             for _ in range(options.rounds):
                 for graph in graphs:
                     graph.time()
             profiles[beam_size] = [graph.profile() for graph in graphs]
-            threads[beam_size] = measure_threads(bundle, file, len(sentences), beam_size, options.rounds, log)
+            threads[beam_size] = measure_threads(bundle, file, len(samples), beam_size, options.rounds, log)
         roof = peaks()
-    command = "bench/profile" + (f" --against {options.against.name}" if options.against else "")
+    command = "bench/profile" + (f" --text {options.text.name}" if options.text else "")
+    command += f" --sentences {options.sentences} --rounds {options.rounds}"
+    command += f" --against {options.against.name}" if options.against else ""
     written = page(profiles, threads, roof, command, len(os.sched_getaffinity(0)))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "PROFILE.md").write_text(written, encoding="utf-8")

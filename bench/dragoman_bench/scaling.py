@@ -27,6 +27,7 @@ from model_export.__main__ import OneLineParser, existing, positive
 
 from dragoman_bench import checkpoint as made
 from dragoman_bench.engines import Engine
+from dragoman_bench.texts import sentences
 
 HOME = Path(__file__).resolve().parents[2]
 ALLOWED = 0.15  # by how much a measured order may exceed the expected one: the machine's noise
@@ -55,7 +56,13 @@ GROWTHS = (
     Growth("vocabulary", "words of the vocabulary", 1.0, "a step's output is one product with all of them"),
     Growth("partitions", "partitions of each topic", 0.0, "batches form across them"),
     Growth("instances", "instances on this machine", 0.0, "they share the work; the cores stay as many"),
-    Growth("backlog", "sentences that wait", 0.0, "what waits stays in Kafka; a start of the pipeline is in it", smallest=10_000),
+    Growth(
+        "backlog",
+        "sentences that wait",
+        0.0,
+        "what waits stays in Kafka; a start of the pipeline is in it",
+        smallest=10_000,
+    ),
 )
 
 
@@ -317,12 +324,8 @@ def parser() -> OneLineParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    text = options.text or HOME / "pipeline/src/main/resources/samples.fr.txt"
     try:
-        lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{text}: should have at least one sentence")
-        _measure(options, [lines[number % len(lines)] for number in range(1024)])
+        _measure(options, sentences(options.text, 1024))
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as fault:
         print(f"bench/scaling: {fault}", file=sys.stderr)
         return 1
