@@ -69,9 +69,11 @@ public final class BundleVerification {
 
     /** Runs every check on a folder; those of the model only when its files and graph are sound. */
     public static List<Check> of(Path folder) {
+        long start = System.nanoTime();
         Bundle.Findings findings = Bundle.check(folder);
         List<Check> checks = new ArrayList<>();
-        checks.add(new Check("files, sizes, hashes, vocabularies, special ids", "", findings.faults()));
+        checks.add(new Check(
+                "files, sizes, hashes, vocabularies, special ids", "checked in " + since(start), findings.faults()));
         BundleManifest manifest = findings.manifest();
         if (manifest == null || findings.faults().stream().anyMatch(fault -> fault.startsWith(Bundle.MODEL))) {
             return checks; // whatever else is found in such a graph says nothing of the bundle's
@@ -80,8 +82,9 @@ public final class BundleVerification {
         String graph = "graph and its metadata";
         OnnxTranslationModel.Placement everyCore =
                 new OnnxTranslationModel.Placement(null, Runtime.getRuntime().availableProcessors());
+        long loading = System.nanoTime();
         try (TranslationModel model = OnnxTranslationModel.open(bundle, everyCore)) {
-            checks.add(new Check(graph, "", List.of()));
+            checks.add(new Check(graph, "loaded in " + since(loading), List.of()));
             if (findings.faults().isEmpty()) {
                 try (TokenizerPair tokenizers = bundle.openTokenizers()) {
                     checks.addAll(run(bundle, model, tokenizers));
@@ -93,6 +96,10 @@ public final class BundleVerification {
             checks.add(new Check("files", "", List.of(String.valueOf(e.getMessage()))));
         }
         return checks;
+    }
+
+    private static String since(long nanos) {
+        return (System.nanoTime() - nanos) / 1_000_000 + " ms";
     }
 
     /** Runs the checks of the model; model and tokenizers stay the caller's. */
