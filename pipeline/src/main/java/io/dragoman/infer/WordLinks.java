@@ -129,12 +129,13 @@ public final class WordLinks {
 
     /** Weights over words [V, W], or [V, W + 1] when the end is kept. */
     private static float[][] merged(AlignmentMatrix matrix, int[] sourceWords, int[] targetWords, LinkChoice choice) {
-        int targets = Arrays.stream(targetWords).max().getAsInt() + 1;
+        int targets = highest(targetWords) + 1;
         int[] columnWords = columnWords(matrix, sourceWords, choice);
+        int words = highest(columnWords) + 1;
         if (choice.merge() == LinkChoice.Merge.MAX) {
             float[][] largest = new float[targets][];
             for (int row = 0; row < targetWords.length; row++) {
-                float[] weights = overColumns(tokenRow(matrix, row, columnWords.length, choice), columnWords);
+                float[] weights = overColumns(tokenRow(matrix, row, columnWords.length, choice), columnWords, words);
                 float[] before = largest[targetWords[row]];
                 for (int word = 0; before != null && word < weights.length; word++) {
                     weights[word] = Math.max(weights[word], before[word]);
@@ -147,18 +148,20 @@ public final class WordLinks {
         int[] counts = new int[targets];
         for (int row = 0; row < targetWords.length; row++) {
             float[] weights = tokenRow(matrix, row, columnWords.length, choice);
+            float[] sum = sums[targetWords[row]];
             counts[targetWords[row]]++;
             for (int column = 0; column < weights.length; column++) {
-                sums[targetWords[row]][column] += weights[column];
+                sum[column] += weights[column];
             }
         }
         float[][] merged = new float[targets][];
         for (int target = 0; target < targets; target++) {
-            merged[target] = overColumns(sums[target], columnWords);
-            for (int word = 0; word < merged[target].length; word++) {
-                float mean = merged[target][word] / Math.max(1, counts[target]);
-                merged[target][word] = choice.merge() == LinkChoice.Merge.SUM ? mean * counts[target] : mean;
+            float[] row = overColumns(sums[target], columnWords, words);
+            for (int word = 0; word < words; word++) {
+                float mean = row[word] / Math.max(1, counts[target]);
+                row[word] = choice.merge() == LinkChoice.Merge.SUM ? mean * counts[target] : mean;
             }
+            merged[target] = row;
         }
         return merged;
     }
@@ -169,7 +172,7 @@ public final class WordLinks {
             return sourceWords;
         }
         int[] words = Arrays.copyOf(sourceWords, sourceWords.length + 1);
-        words[sourceWords.length] = Arrays.stream(sourceWords).max().getAsInt() + 1;
+        words[sourceWords.length] = highest(sourceWords) + 1;
         return words;
     }
 
@@ -186,12 +189,21 @@ public final class WordLinks {
         return weights;
     }
 
-    /** Summed over the columns of each word. */
-    private static float[] overColumns(float[] columns, int[] columnWords) {
-        float[] words = new float[Arrays.stream(columnWords).max().getAsInt() + 1];
+    /** Summed over the columns of each of so many words. */
+    private static float[] overColumns(float[] columns, int[] columnWords, int words) {
+        float[] summed = new float[words];
         for (int column = 0; column < columns.length; column++) {
-            words[columnWords[column]] += columns[column];
+            summed[columnWords[column]] += columns[column];
         }
-        return words;
+        return summed;
+    }
+
+    /** Of at least one; a stream of each row's would take longer than all else here. */
+    private static int highest(int[] words) {
+        int highest = words[0];
+        for (int word : words) {
+            highest = Math.max(highest, word);
+        }
+        return highest;
     }
 }
