@@ -42,7 +42,8 @@ class Shape:
 def sized(like: Path, folder: Path, shape: Shape) -> Path:
     """A checkpoint of that shape: random weights, `like`'s SentencePiece, words that it has no piece for made up.
 
-    Its translations mean nothing; it ends them by chance or at the longest. The time is that of a real one of the size.
+    Its translations mean nothing, hardly more than one word again and again up to the longest. The time is that of a
+    real one of the size.
     """
     if (folder / "model.safetensors").exists():
         return folder
@@ -66,13 +67,15 @@ def sized(like: Path, folder: Path, shape: Shape) -> Path:
             activation_function="swish",
             max_position_embeddings=512,
             scale_embedding=True,
-            init_std=0.05,  # sharp enough that choices are no ties
+            init_std=0.05,
             eos_token_id=words["</s>"],
             forced_eos_token_id=words["</s>"],
             pad_token_id=words["<pad>"],
             decoder_start_token_id=words["<pad>"],
         )
     )
+    # words as unlike in frequency as this are no ties, which each program's rounding would settle its own way
+    model.final_logits_bias.normal_(std=30)
     model.generation_config.bad_words_ids = [[words["<pad>"]]]
     beside = folder.with_suffix(".partial")
     shutil.rmtree(beside, ignore_errors=True)
