@@ -103,9 +103,10 @@ def parser() -> argparse.ArgumentParser:
     )
     marian.add_argument(
         "--weights",
-        choices=("float32", "float16", "int8"),
+        choices=("float32", "float16", "int8", "half"),
         default="float32",
-        help="how weights are stored (float32); float16: half the size; int8: a quarter, computed with so, for CPUs",
+        help="how weights are stored (float32); float16: half the size; int8: a quarter, computed with so, for CPUs;"
+        " half: as float16, computed with so, for GPUs",
     )
     marian.add_argument("--golden", type=existing, metavar="FILE", help="sentences for the golden file, one a line")
     marian.add_argument("--force", action="store_true", help="replace the bundle that is there")

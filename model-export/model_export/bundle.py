@@ -25,6 +25,7 @@ from model_export import model_card, onnx_graph
 from model_export.alignment import DEFAULT, Choice
 from model_export.config import Config
 from model_export.eight_bit import EightBit
+from model_export.half import Half
 from model_export.runtime import BundleRuntime, Reference, Translated
 from model_export.search import SearchRules
 from model_export.system import System
@@ -45,7 +46,7 @@ FIELDS: dict[str, type] = {
     "format_version": int,
 }
 _KINDS = {str: "text", dict: "object", int: "whole number"}
-WEIGHTS = ("float32", "float16", "int8")
+WEIGHTS = ("float32", "float16", "int8", "half")
 LONGEST = ("max_source_tokens", "max_target_tokens")
 GOLDEN_HEADER = "# source\ttranslation\tword links\tmean token log-probability\tweights [target][source], ends included"
 
@@ -123,10 +124,10 @@ def refuse_to_overwrite(target: Path, force: bool) -> None:
 
 
 def rounded(system: System, weights: str) -> System:
-    """`system` with its weights as a bundle stores them: float32, float16, or int8, which is computed with as well.
+    """`system` with its weights as a bundle stores them: float32, float16, or int8 or half, which are computed with.
 
-    With int8 the matrices are `EightBit`'s and the rest is float16. Raises BundleError for a system that has no rows
-    to compute with so.
+    With int8 the matrices are `EightBit`'s and the rest is float16; half is float16 throughout, see `Half`. Raises
+    BundleError for a system that cannot be computed so.
     """
     if weights == "float32":
         return system.eval()
@@ -136,8 +137,8 @@ def rounded(system: System, weights: str) -> System:
     if weights == "float16":
         return system.eval()
     if not isinstance(system, Transformer):
-        raise BundleError("8-bit weights are for Transformers")
-    return EightBit(system)
+        raise BundleError(f"{weights} weights are for Transformers")
+    return EightBit(system) if weights == "int8" else Half(system)
 
 
 def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:

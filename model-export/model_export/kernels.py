@@ -6,23 +6,27 @@ times as fast on a CPU as LayerNormalization alone.
 `eight_bits`: products with constant weights become products of 8-bit numbers, exact in 32-bit integers, as
 `eight_bit.linear` has them. A product's activations have a scale that was found at export, so that no row depends on
 its batch; DynamicQuantizeMatMul would take one from the whole batch.
+
+`halves`: everything in float16, which GPUs compute several times as fast, but what follows the last product.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from model_export.eight_bit import ZERO, as_integers, scale_of
 from model_export.traced import Fragment, read_by
 
 MICROSOFT = "com.microsoft"
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+PRODUCTS = frozenset(("Gemm", "MatMul"))
 
 
 def norms_fused(fragment: Fragment) -> Fragment:
@@ -118,3 +122,88 @@ class _EightBits:
 
     def _constant(self, name: str, value: Any) -> None:
         self.constants.setdefault(name, numpy_helper.from_array(np.asarray(value), name))
+
+
+def halves(fragment: Fragment, exact: Collection[str]) -> Fragment:
+    """Float32 becomes float16, in what goes in and comes out as well, but for the outputs `exact`.
+
+    What leads from the last products to those outputs is computed in float32, so that softmax rows sum to 1 as closely
+    as they do otherwise, and is cast back where something else reads it.
+    """
+    return _Halves(fragment, exact).result()
+
+
+class _Halves:
+    def __init__(self, fragment: Fragment, exact: Collection[str]) -> None:
+        self.fragment, self.exact = fragment, exact
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        self.kinds = {name: HALF for name, kind in fragment.types.items() if kind == FLOAT}
+        for name, tensor in fragment.constants.items():
+            self.kinds.pop(name, None)  # those are made of whichever type is read
+            if tensor.data_type != FLOAT:
+                self.constants[name] = tensor
+        self.cast: set[str] = set()
+
+    def result(self) -> Fragment:
+        wide = self._after_products()
+        for node in self.fragment.nodes:
+            kind = FLOAT if wide.intersection(node.output) else HALF
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[:] = [self._read(name, kind) for name in node.input]
+            for attribute in copy.attribute:
+                if attribute.HasField("g"):
+                    raise ValueError(f"{node.op_type} has a body: only Transformers are computed in float16")
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == FLOAT:
+                    attribute.i = kind
+                if attribute.HasField("t") and attribute.t.data_type == FLOAT:
+                    attribute.t.CopyFrom(self._tensor(attribute.t, kind))
+            if node.op_type == "ConstantOfShape" and not node.attribute:  # zeros of float32 when nothing is said
+                copy.attribute.append(helper.make_attribute("value", helper.make_tensor("", kind, [1], [0.0])))
+            self.nodes.append(copy)
+            self.kinds |= {name: kind for name in node.output if name in self.kinds}
+        outputs = [self._read(name, FLOAT if name in self.exact else HALF) for name in self.fragment.outputs]
+        types = {name: HALF if kind == FLOAT else kind for name, kind in self.fragment.types.items()} | self.kinds
+        return replace(self.fragment, nodes=self.nodes, constants=self.constants, outputs=outputs, types=types)
+
+    def _after_products(self) -> set[str]:
+        """The outputs of the nodes between the last products and `exact`."""
+        makers = {name: node for node in self.fragment.nodes for name in node.output}
+        found: set[str] = set()
+        waiting = list(self.exact)
+        while waiting:
+            name = waiting.pop()
+            node = makers.get(name)
+            if node is None or name in found or node.op_type in PRODUCTS:
+                continue
+            if any(self.fragment.types.get(output) == FLOAT for output in node.output):
+                found.update(node.output)
+                waiting.extend(node.input)
+        return found
+
+    def _read(self, name: str, kind: int) -> str:
+        """`name` as a value of `kind`, when it is one of floats."""
+        tensor = self.fragment.constants.get(name)
+        if tensor is not None:
+            if tensor.data_type != FLOAT:
+                return name
+            # the weights keep their names, for whoever reads them out of the graph
+            other = f"{name}.float32" if kind == FLOAT else name
+            self.constants.setdefault(other, self._tensor(tensor, kind, other))
+            return other
+        if self.kinds.get(name, kind) == kind:
+            return name
+        other = f"{name}.{'float32' if kind == FLOAT else 'float16'}"
+        if other not in self.cast:
+            self.cast.add(other)
+            self.nodes.append(helper.make_node("Cast", [name], [other], to=kind))
+        return other
+
+    def _tensor(self, tensor: onnx.TensorProto, kind: int, name: str = "") -> onnx.TensorProto:
+        """`tensor` in `kind`; what is too large for float16 becomes its largest number."""
+        value = numpy_helper.to_array(tensor)
+        if kind == HALF:
+            most = np.finfo(np.float16).max
+            value = np.where(np.isfinite(value), np.clip(value, -most, most), value).astype(np.float16)
+        return numpy_helper.from_array(value, name or tensor.name)

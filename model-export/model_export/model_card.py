@@ -94,6 +94,7 @@ _STORED = {
     "float32": "stored as they are",
     "float16": "stored as float16 and computed with as float32",
     "int8": "stored as 8-bit numbers with a step for each row, and computed with so",
+    "half": "stored as float16, and computed with so",
 }
 
 

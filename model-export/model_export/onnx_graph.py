@@ -37,12 +37,13 @@ from torch import Tensor, nn
 
 from model_export import kernels
 from model_export.eight_bit import EightBit, as_integers, is_rounded
+from model_export.half import Half
 from model_export.search import SearchRules
 from model_export.system import UNWRITTEN, System, Tensors
 from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
 
 IR_VERSION = 8
-FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+FLOAT, HALF, INT, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
 DEAD = float("-inf")
 SMALL = 64  # constants of fewer entries stay as they are
 
@@ -194,8 +195,10 @@ class _Search:
     def __init__(self, graph: Graph, system: System, rules: SearchRules) -> None:
         self.outer, self.system, self.rules = graph, system, rules
         self.model, self.bounds = system, None  # what is traced; bounds by the names of its weights
-        if isinstance(system, EightBit):
+        self.half = isinstance(system, Half)
+        if isinstance(system, EightBit | Half):
             self.model = system.system
+        if isinstance(system, EightBit):
             self.bounds = {f"system.{name}": bound for name, bound in system.bounds.items()}
         self.sizes = Sizes()
 
@@ -262,7 +265,7 @@ class _Search:
             "pool_scores": (FLOAT, dead),
         }
         for number, part in enumerate(first):
-            carried[f"state_{number}"] = (FLOAT, g("Gather", part, rows, axis=0))  # [B * K, ...]
+            carried[f"state_{number}"] = (HALF if self.half else FLOAT, g("Gather", part, rows, axis=0))  # [B * K, ...]
         body = self._body(carried, nothing)
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
@@ -282,8 +285,11 @@ class _Search:
             found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "slots", "S"]))
         return [*found, helper.make_tensor_value_info("scores", FLOAT, ["B", "slots"])]
 
-    def _trace(self, module: nn.Module, inputs: Sequence[Any]) -> Fragment:
+    def _trace(self, module: nn.Module, inputs: Sequence[Any], exact: int = 0) -> Fragment:
+        """`exact`: how many of its first outputs are float32 in any case."""
         fragment = kernels.norms_fused(trace(module, inputs, self.sizes))
+        if self.half:
+            return kernels.halves(fragment, fragment.outputs[:exact])
         return fragment if self.bounds is None else kernels.eight_bits(fragment, self.bounds)
 
     def _encode(self) -> list[str]:
@@ -301,7 +307,7 @@ class _Search:
         )
         previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
         inputs = (memory, mask, state, previous, torch.tensor(sizes.t))
-        self.step = self._trace(_Step(self.model), inputs)
+        self.step = self._trace(_Step(self.model), inputs, exact=2 if self.system.publishes else 1)
         self.state_shapes = [part.shape[2:] for part in state]
         return names[len(memory) :]
 

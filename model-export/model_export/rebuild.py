@@ -32,6 +32,7 @@ from model_export.bundle import (
     write_manifest,
 )
 from model_export.eight_bit import EightBit
+from model_export.half import Half
 from model_export.runtime import Reference, rules_of
 from model_export.system import System
 from model_export.transformer import Sizes, Transformer
@@ -48,7 +49,9 @@ def rebuild(
     is with `new_golden`: for 8 bits that this exporter rounds otherwise, after which the scores are to be taken again.
     """
     manifest, plain = stored_system(folder)
-    system = EightBit(plain) if manifest["model"]["weights"] == "int8" else plain.eval()
+    kinds = {"int8": EightBit, "half": Half}
+    wrapped = kinds.get(manifest["model"]["weights"])
+    system = plain.eval() if wrapped is None else wrapped(plain)
     if choice is not None:
         manifest["attention"]["links"] = choice.manifest()
     remake(folder, manifest, system, verify, new_golden or choice is not None)

@@ -16,9 +16,13 @@ from model_export import onnx_graph
 from model_export.alignment import choice_of, links, pharaoh
 from model_export.data import mask_of, pad
 from model_export.eight_bit import EightBit
+from model_export.half import Half
 from model_export.search import Hypothesis, SearchRules, Steps, beam_search, best
 from model_export.system import System
 from model_export.vocabulary import SpecialIds, Subwords
+
+EIGHT, SIXTEEN = "8 bits", "16 bits"
+ROUNDS = {"int8": EIGHT, "half": SIXTEEN}  # to what a graph of such weights rounds as it goes
 
 
 class Translated(NamedTuple):
@@ -56,7 +60,7 @@ class BundleRuntime:
         self.limits, decoding = manifest["limits"], manifest["decoding"]
         self.rules = rules_of(manifest)
         self.choice = choice_of(manifest)
-        self.eight_bits = manifest["model"].get("weights") == "int8"
+        self.rounds = ROUNDS.get(manifest["model"].get("weights"), "")
         self.publishes: bool = manifest["attention"]["published"]
         self.beam_size: int = decoding["beam_size"] if beam_size is None else beam_size
         self.length_penalty: float = decoding["length_penalty"]
@@ -134,7 +138,7 @@ class Rebuilt(BundleRuntime):
 
     def __init__(self, folder: Path, system: System) -> None:
         self._read(folder, None)
-        self.eight_bits = isinstance(system, EightBit)
+        self.rounds = EIGHT if isinstance(system, EightBit) else SIXTEEN if isinstance(system, Half) else ""
         self._open(onnx_graph.build(system, self.rules, {}).SerializeToString())
 
 

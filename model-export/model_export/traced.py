@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -35,12 +35,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Fragment:
-    """Nodes in order, their constants, and the names of what goes in and comes out."""
+    """Nodes in order, their constants, and the names of what goes in and comes out; `types` of all names."""
 
     nodes: list[onnx.NodeProto]
     constants: dict[str, onnx.TensorProto]
     inputs: list[str]
     outputs: list[str]
+    types: Mapping[str, int] = field(default_factory=dict)  # TensorProto's
 
 
 def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
@@ -69,6 +70,13 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
         constants={tensor.name: tensor for tensor in graph.initializer if tensor.name in read},
         inputs=[value.name for value in graph.input],
         outputs=[value.name for value in graph.output],
+        types={
+            **{
+                value.name: value.type.tensor_type.elem_type
+                for value in (*graph.value_info, *graph.input, *graph.output)
+            },
+            **{tensor.name: tensor.data_type for tensor in graph.initializer},
+        },
     )
 
 

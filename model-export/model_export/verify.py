@@ -1,16 +1,18 @@
 """Does a bundle keep the graph contract? One line for each check, with the largest difference that was measured.
 
-Everything has to agree to TOLERANCE inside one graph, whatever the weights. With 8-bit weights a comparison across
+Everything has to agree to TOLERANCE inside one graph, unless it computes in 16 bits, where sums depend on how a product
+is split up. With 8-bit weights, and with 16 bits in any case, a comparison across
 programs (the graph and PyTorch, which wrote the golden file) or kinds of processor is looser: the last bit of a float32
 sum decides now and then how an activation is rounded, and from there on the rounding is another draw. So there the
 graph is built once more with float32 products of the same rounded weights and held against PyTorch to BETWEEN; the
-8-bit graph itself may be ROUNDING away on average, and a share of OTHERS of the sentences may go another way.
+rounding graph itself may be ROUNDING away on average, and a share of OTHERS of the sentences may go another way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -29,7 +31,8 @@ from model_export.bundle import (
 )
 from model_export.data import make_batch, mask_of
 from model_export.eight_bit import EightBit
-from model_export.runtime import BundleRuntime, Rebuilt, Reference
+from model_export.half import Half
+from model_export.runtime import SIXTEEN, BundleRuntime, Rebuilt, Reference
 from model_export.search import Hypothesis, Steps
 from model_export.system import System
 from model_export.systems import SYSTEMS
@@ -101,7 +104,7 @@ def checks(folder: Path, checkpoint: Path | System | None = None) -> Iterator[Ch
     yield _golden(folder, runtime)
     if checkpoint is not None:
         model = checkpoint if isinstance(checkpoint, System) else reference(folder, checkpoint)
-        if isinstance(model, EightBit):
+        if isinstance(model, EightBit | Half):
             rebuilt = Rebuilt(folder, model.system)
             exact = _pytorch_search(rebuilt, Reference(folder, model.system), sources, runtime.beam_size)
             yield exact._replace(name="ONNX = PyTorch, with float32 products", tolerance=BETWEEN)
@@ -144,28 +147,28 @@ def _mean(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     return float(torch.cat(by_token).mean()) if by_token else 0.0
 
 
-def _compare(name: str, found: Sequence[Hypothesis], expected: Sequence[Hypothesis], eight_bits: bool = False) -> Check:
+def _compare(name: str, found: Sequence[Hypothesis], expected: Sequence[Hypothesis], rounds: str = "") -> Check:
     """Tokens equal; log-probabilities and attention no further apart than the difference given.
 
-    `eight_bits`: the two are of different programs that round to 8 bits.
+    `rounds`: to what the two round, when they are of different programs.
     """
     wrong = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a.ids != b.ids]
     pairs = [(a, b) for i, (a, b) in enumerate(zip(found, expected, strict=True)) if i not in wrong]
     rows = [(a.attention, b.attention) for a, b in pairs if a.attention is not None and b.attention is not None]
-    measure = _mean if eight_bits else _furthest
+    measure = _mean if rounds else _furthest
     difference = max(
         measure([a.log_probs for a, _ in pairs], [b.log_probs for _, b in pairs]),
         measure([a for a, _ in rows], [b for _, b in rows]),
     )
     fault = f"tokens differ in sentences {[i + 1 for i in wrong]}"
-    return _rounded(Check(name, difference, [fault] if wrong else []), len(wrong) / len(found), eight_bits)
+    return _rounded(Check(name, difference, [fault] if wrong else []), len(wrong) / len(found), rounds)
 
 
-def _rounded(check: Check, others: float, eight_bits: bool) -> Check:
+def _rounded(check: Check, others: float, rounds: str) -> Check:
     """`check` as 8-bit rounding bounds it; `others` is the share of sentences that went another way, its faults."""
-    if not eight_bits:
+    if not rounds:
         return check
-    name = f"{check.name} (8 bits: {others:.0%} of the sentences differ)"
+    name = f"{check.name} ({rounds}: {others:.0%} of the sentences differ)"
     return Check(name, check.difference, check.faults if others > OTHERS else [], ROUNDING)
 
 
@@ -177,11 +180,16 @@ def _rows(found: Sequence[Hypothesis]) -> Check:
 def _padding(runtime: BundleRuntime, sources: list[list[int]], steps: Steps, found: list[Hypothesis]) -> Check:
     """A sentence alone gives what it gives in the padded batch; on padding the batch's weights are exactly 0."""
     alone = [runtime.best([source], runtime.run([source], runtime.beam_size))[0] for source in sources]
-    check = _compare("padded batch = single sentence", found, alone)
+    check = _compare("padded batch = single sentence", found, alone, _inside(runtime))
     padding = ~mask_of(sources)[None, :, None, :]  # [1, B, 1, S]
     if steps.attention is None or not bool((steps.attention * padding).any()):
         return check
-    return Check(*check[:2], ["padding is not exactly 0"])
+    return check._replace(faults=["padding is not exactly 0"])
+
+
+def _inside(runtime: BundleRuntime) -> str:
+    """To what a graph rounds so that two runs of it differ: 8-bit products are exact."""
+    return runtime.rounds if runtime.rounds == SIXTEEN else ""
 
 
 def _chosen(runtime: BundleRuntime, source: list[int], hypothesis: Hypothesis) -> int:
@@ -206,13 +214,14 @@ def _teacher_forced(
         "in-loop attention = teacher-forced attention",
         [_first(h, count) for h, count in zip(found, kept, strict=True)],
         [_first(h, count) for h, count in zip(forced, kept, strict=True)],
+        _inside(runtime),
     )
 
 
 def _step_driven(runtime: BundleRuntime, sources: list[list[int]]) -> Check:
     """Greedy, each word from a run of its own that is given the words before."""
     whole = runtime.best(sources, runtime.run(sources, 1))
-    wrong, difference = [], 0.0
+    wrong, apart = [], []
     for number, (source, expected) in enumerate(zip(sources, whole, strict=True), 1):
         if len(expected.ids) > MOST_STEPS:
             continue
@@ -223,8 +232,10 @@ def _step_driven(runtime: BundleRuntime, sources: list[list[int]]) -> Check:
             if driven.ids[t] != token:
                 wrong.append(f"sentence {number} goes another way at word {t + 1}")
                 break
-            difference = max(difference, abs(float(driven.log_probs[t] - expected.log_probs[t])))
-    return Check("loop = step by step", difference, wrong)
+            apart.append(abs(float(driven.log_probs[t] - expected.log_probs[t])))
+    inside = _inside(runtime)
+    difference = (fmean if inside else max)(apart or [0.0])
+    return _rounded(Check("loop = step by step", difference, wrong), len(wrong) / len(sources), inside)
 
 
 def _golden(folder: Path, runtime: BundleRuntime) -> Check:
@@ -245,14 +256,14 @@ def _golden(folder: Path, runtime: BundleRuntime) -> Check:
         sizes = [tuple(parts[-1][1].shape) for parts in (found, expected)]
         if sizes[0] != sizes[1]:
             return Check(GOLDEN, 0.0, [f"{row[0]!r} gave weights {sizes[0]}, expected {sizes[1]}"])
-        # 8 bits are rounded otherwise here than in PyTorch: the file's links are those of its own weights
-        read = expected[-1][1] if runtime.eight_bits else translated.hypothesis.attention
+        # bits are rounded otherwise here than in PyTorch: the file's links are those of its own weights
+        read = expected[-1][1] if runtime.rounds else translated.hypothesis.attention
         links = "" if read is None or not read.numel() else runtime.links(row[0], translated.hypothesis.ids, read)
         if links != row[2]:
             return Check(GOLDEN, 0.0, [f"{row[0]!r} gave links {links!r}, expected {row[2]!r}"])
-    measure = _mean if runtime.eight_bits else _furthest
+    measure = _mean if runtime.rounds else _furthest
     difference = max(measure([f[i] for f in found], [e[i] for e in expected]) for i in range(2))
-    return _rounded(Check(GOLDEN, difference, wrong), len(wrong) / len(rows), runtime.eight_bits)
+    return _rounded(Check(GOLDEN, difference, wrong), len(wrong) / len(rows), runtime.rounds)
 
 
 def _numbers(row: list[str]) -> list[Tensor]:
@@ -267,7 +278,7 @@ def _pytorch_search(runtime: BundleRuntime, model: Reference, sources: list[list
         f"ONNX = PyTorch, beam {beam_size}",
         runtime.best(sources, runtime.run(sources, beam_size)),
         runtime.best(sources, model.run(sources, beam_size)),
-        runtime.eight_bits,
+        runtime.rounds,
     )
 
 
@@ -291,5 +302,5 @@ def _pytorch_forward(
         "in-loop attention = PyTorch's forward pass",
         [_first(h, count) for h, count in zip(found, kept, strict=True)],
         expected,
-        runtime.eight_bits,
+        runtime.rounds,
     )

@@ -154,6 +154,7 @@ def test_extreme_rows_should_not_saturate() -> None:
         torch.testing.assert_close(run(session, x), in_eight_bits(made, x), atol=2e-6, rtol=1e-5)
 
 
-def test_a_system_without_rows_should_be_refused() -> None:
-    with pytest.raises(BundleError, match="8-bit weights are for Transformers"):
-        rounded(RNNsearch(RecurrentSizes(50)), "int8")
+@pytest.mark.parametrize("weights", ["int8", "half"])
+def test_a_system_that_cannot_be_computed_so_should_be_refused(weights: str) -> None:
+    with pytest.raises(BundleError, match=f"{weights} weights are for Transformers"):
+        rounded(RNNsearch(RecurrentSizes(50)), weights)

@@ -349,6 +349,28 @@ def test_a_bundle_of_8_bits_should_verify_be_small_and_stay_near_float32(
         assert alone.hypothesis.log_probs.equal(padded.hypothesis.log_probs)
 
 
+def test_a_bundle_in_half_precision_should_verify_and_stay_near_float32(
+    tmp_path: Path, checkpoint: Path, imported: Path
+) -> None:
+    import_marian(checkpoint, tmp_path / "b", ("fr", "en"), check, weights="half")
+    assert read_json(tmp_path / "b")["model"]["weights"] == "half"
+    graph = onnx.load(tmp_path / "b/model.onnx").graph
+    [loop] = [node for node in graph.node if node.op_type == "Loop"]
+    [body] = [a.g for a in loop.attribute if a.name == "body"]
+    states = [value for value in body.input if value.name.startswith("state_")]
+    assert states
+    assert {value.type.tensor_type.elem_type for value in states} == {onnx.TensorProto.FLOAT16}
+    texts = ["Le chat dort.", "Une petite phrase, puis une plus longue, avec des virgules.", "Oui."]
+    half, full = (BundleRuntime(folder).translate(texts) for folder in (tmp_path / "b", imported))
+    same = [(a.hypothesis, b.hypothesis) for a, b in zip(half, full, strict=True) if a.text == b.text]
+    assert same
+    for a, b in same:
+        assert a.attention is not None
+        assert b.attention is not None
+        assert 0 < float((a.attention - b.attention).abs().max()) < 0.02
+        torch.testing.assert_close(a.attention.sum(dim=1), torch.ones(len(a.ids)), atol=1e-5, rtol=0)
+
+
 def test_pytorch_should_compute_in_8_bits_only_inside_the_wrapper(checkpoint: Path) -> None:
     system = marian.read(checkpoint).system
     wrapped = EightBit(system)

@@ -129,12 +129,12 @@ public final class BatchAssembler<T> {
         int base = lengthAt(byLength, first);
         int longest = base;
         long tokens = base;
-        double bestYield = (double) tokens / (limits.runCost() + longest);
+        double bestYield = (double) tokens / (limits.runCost() + width(longest));
         int bestRows = 1;
         for (int rows = 1; rows < order.length; rows++) {
-            boolean canLonger =
-                    longer < byLength.size() && (long) (rows + 1) * lengthAt(byLength, longer) <= limits.paddedTokens();
-            boolean canShorter = shorter >= 0 && (long) (rows + 1) * longest <= limits.paddedTokens();
+            boolean canLonger = longer < byLength.size()
+                    && (rows + 1L) * width(lengthAt(byLength, longer)) <= limits.paddedTokens();
+            boolean canShorter = shorter >= 0 && (rows + 1L) * width(longest) <= limits.paddedTokens();
             if (!canLonger && !canShorter) {
                 break;
             }
@@ -144,7 +144,7 @@ public final class BatchAssembler<T> {
             longest = Math.max(longest, lengthAt(byLength, position));
             order[rows] = byLength.get(position);
             tokens += lengthAt(byLength, position);
-            double yield = tokens / (limits.runCost() + (rows + 1.0) * longest);
+            double yield = tokens / (limits.runCost() + (rows + 1.0) * width(longest));
             if (yield >= bestYield) {
                 bestYield = yield;
                 bestRows = rows + 1;
@@ -154,6 +154,10 @@ public final class BatchAssembler<T> {
             chosen[order[i]] = true;
         }
         return chosen;
+    }
+
+    private int width(int longest) {
+        return limits.widths().of(longest);
     }
 
     private int lengthAt(List<Integer> byLength, int position) {

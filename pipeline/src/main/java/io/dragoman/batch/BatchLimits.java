@@ -12,8 +12,10 @@ import java.time.Duration;
  * @param runCost what a run costs besides its padded tokens, in tokens: a batch widens only while that makes a token cheaper
  * @param allowance how much earlier a sentence of one priority class stands in line than one of the next lower class that
  *     came with it
+ * @param widths how wide batches are padded
  */
-public record BatchLimits(int rows, int paddedTokens, Duration linger, int window, int runCost, Duration allowance) {
+public record BatchLimits(
+        int rows, int paddedTokens, Duration linger, int window, int runCost, Duration allowance, Widths widths) {
     public BatchLimits {
         if (rows < 1
                 || paddedTokens < 1
@@ -27,8 +29,13 @@ public record BatchLimits(int rows, int paddedTokens, Duration linger, int windo
         }
     }
 
+    /** As wide as their longest sentence. */
+    public BatchLimits(int rows, int paddedTokens, Duration linger, int window, int runCost, Duration allowance) {
+        this(rows, paddedTokens, linger, window, runCost, allowance, Widths.EXACT);
+    }
+
     /** The same limits with one sentence a batch. */
     public BatchLimits singly() {
-        return new BatchLimits(1, paddedTokens, Duration.ZERO, 1, runCost, allowance);
+        return new BatchLimits(1, paddedTokens, Duration.ZERO, 1, runCost, allowance, widths);
     }
 }

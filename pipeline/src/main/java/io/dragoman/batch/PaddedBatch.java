@@ -11,11 +11,17 @@ public final class PaddedBatch {
 
     /** @param pad the id that fills the rows; the mask, not the id, is what hides it */
     public PaddedBatch(List<TokenizedText> sentences, long pad) {
+        this(sentences, pad, Widths.EXACT);
+    }
+
+    /** @param widths how wide it is padded */
+    public PaddedBatch(List<TokenizedText> sentences, long pad, Widths widths) {
         if (sentences.isEmpty()) {
             throw new IllegalArgumentException("a batch should have at least one sentence");
         }
         this.sentences = List.copyOf(sentences);
-        this.width = sentences.stream().mapToInt(TokenizedText::length).max().orElseThrow();
+        this.width = widths.of(
+                sentences.stream().mapToInt(TokenizedText::length).max().orElseThrow());
         this.pad = pad;
         if (sentences.stream().anyMatch(sentence -> sentence.length() == 0)) {
             throw new IllegalArgumentException("every sentence of a batch should have at least one id");

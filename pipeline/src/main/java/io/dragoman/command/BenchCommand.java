@@ -3,8 +3,6 @@ package io.dragoman.command;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.infer.Bundle;
-import io.dragoman.infer.BundleException;
-import io.dragoman.infer.OnnxTranslationModel;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
@@ -143,9 +141,8 @@ final class BenchCommand implements Callable<Integer> {
         if (onRequest) {
             settings.put(DragomanConfig.MODEL_BEAM_SIZE, String.valueOf(beamSizes.get(0)));
             try (LocalPipeline local = LocalPipeline.start(settings);
-                    TranslationModel model = openModel(opened, local.config());
                     TokenizerPair tokenizers = opened.openTokenizers()) {
-                new RequestedRounds(local, model, tokenizers, some).run(System.in, System.out);
+                new RequestedRounds(local, tokenizers, some).run(System.in, System.out);
             }
             return 0;
         }
@@ -155,7 +152,7 @@ final class BenchCommand implements Callable<Integer> {
             System.out.println();
         }
         long memory = peakMemory();
-        System.out.println("peak memory of this process, two models and a broker in it: "
+        System.out.println("peak memory of this process, a broker in it: "
                 + (memory == 0 ? "not known on this system" : memory / 1024 + " MB"));
         return 0;
     }
@@ -165,8 +162,8 @@ final class BenchCommand implements Callable<Integer> {
         List<Measured> piped = new ArrayList<>();
         List<Measured> singly = new ArrayList<>();
         try (LocalPipeline local = LocalPipeline.start(settings);
-                TranslationModel model = openModel(opened, local.config());
                 TokenizerPair tokenizers = opened.openTokenizers()) {
+            TranslationModel model = local.pipeline().models().get(0);
             BatchLimits limits = Pipeline.batchLimits(local.config(), opened.manifest());
             List<String> warmUp = repeated(some, sentences == null ? WARM_UP_SENTENCES : Math.max(8, sentences / 4));
             bare(local.config(), model, limits, tokenized(warmUp, tokenizers)); // compiled and in the caches
@@ -289,11 +286,6 @@ final class BenchCommand implements Callable<Integer> {
                 ratios[0],
                 ratios[ratios.length - 1],
                 ratios.length);
-    }
-
-    private static TranslationModel openModel(Bundle opened, DragomanConfig config) throws BundleException {
-        return OnnxTranslationModel.open(
-                opened, new OnnxTranslationModel.Placement(config.gpu(), config.integer(DragomanConfig.MODEL_THREADS)));
     }
 
     /** The highest resident set of this process so far, KiB; 0 where the system does not tell. */

@@ -40,15 +40,13 @@ final class RequestedRounds {
     private static final Duration PATIENCE = Duration.ofSeconds(90);
 
     private final LocalPipeline local;
-    private final TranslationModel model;
     private final TokenizerPair tokenizers;
     private final List<String> lines;
     private final ObjectMapper mapper = new ObjectMapper();
 
     /** All stay the caller's; the settings are the pipeline's. */
-    RequestedRounds(LocalPipeline local, TranslationModel model, TokenizerPair tokenizers, List<String> lines) {
+    RequestedRounds(LocalPipeline local, TokenizerPair tokenizers, List<String> lines) {
         this.local = local;
-        this.model = model;
         this.tokenizers = tokenizers;
         this.lines = List.copyOf(lines);
     }
@@ -80,12 +78,17 @@ final class RequestedRounds {
         }
     }
 
+    /** The pipeline's own, idle meanwhile: a GPU should hold one session. */
+    private TranslationModel model() {
+        return local.pipeline().models().get(0);
+    }
+
     private ObjectNode engine(List<String> sentences) throws CommandException {
         List<TokenizedText> texts =
                 sentences.stream().map(tokenizers.source()::tokenize).toList();
         List<Outcome> outcomes;
         long nanos;
-        try (TranslationService service = service(Pipeline.batchLimits(local.config(), model.manifest()))) {
+        try (TranslationService service = service(Pipeline.batchLimits(local.config(), model().manifest()))) {
             long start = System.nanoTime();
             List<CompletableFuture<Outcome>> results =
                     texts.stream().map(service::submit).toList();
@@ -100,7 +103,7 @@ final class RequestedRounds {
         long[] each = new long[sentences.size()];
         long begin = System.nanoTime();
         try (TranslationService service =
-                service(Pipeline.batchLimits(local.config(), model.manifest()).singly())) {
+                service(Pipeline.batchLimits(local.config(), model().manifest()).singly())) {
             for (int i = 0; i < each.length; i++) {
                 TokenizedText text = tokenizers.source().tokenize(sentences.get(i));
                 long start = System.nanoTime();
@@ -175,7 +178,7 @@ final class RequestedRounds {
     }
 
     private TranslationService service(BatchLimits limits) {
-        return BenchCommand.service(local.config(), model, limits);
+        return BenchCommand.service(local.config(), model(), limits);
     }
 
     private TranslationClient client() throws CommandException {

@@ -52,6 +52,7 @@ public final class DragomanConfig {
     public static final String MODEL_THREADS = "model.threads";
     public static final String MODEL_BEAM_SIZE = "model.beam.size";
     public static final String MODEL_N_BEST = "model.n.best";
+    public static final String MODEL_CUDA_MEMORY_MB = "model.cuda.memory.mb";
     public static final String MODEL_RUN_TIMEOUT_MS = "model.run.timeout.ms";
     public static final String MODEL_TIMEOUT_MS = "model.timeout.ms";
     public static final String MODEL_FAILURE_LIMIT = "model.failure.limit";
@@ -166,10 +167,11 @@ public final class DragomanConfig {
             .define(
                     BATCH_MAX_TOKENS,
                     Type.INT,
-                    4096,
-                    atLeast(1),
+                    0,
+                    atLeast(0),
                     MEDIUM,
-                    "Most padded tokens in a batch, sentences x the longest: bounds the memory of a run.")
+                    "Most padded tokens in a batch, sentences x the longest: bounds the memory of a run. 0 means 4096,"
+                            + " and 16384 on cuda.")
             .define(
                     BATCH_LINGER_MS,
                     Type.INT,
@@ -215,6 +217,14 @@ public final class DragomanConfig {
                     MEDIUM,
                     "Where the model runs: cpu, cuda or cuda:N. cuda needs the build made with -Pgpu and fails"
                             + " at start where CUDA cannot be used.")
+            .define(
+                    MODEL_CUDA_MEMORY_MB,
+                    Type.INT,
+                    0,
+                    atLeast(0),
+                    LOW,
+                    "Most memory of the GPU for tensors, in MB: what ONNX Runtime has taken once it keeps. A batch that"
+                            + " does not fit goes in halves. 0 means no limit.")
             .define(
                     MODEL_WORKERS,
                     Type.INT,

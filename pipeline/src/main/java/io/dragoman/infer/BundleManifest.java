@@ -34,7 +34,8 @@ public record BundleManifest(
     /**
      * How the model is stored.
      *
-     * @param weights {@code int8} where it is computed with in 8 bits as well, which only CPUs do
+     * @param weights {@code int8} where it is computed with in 8 bits as well, which only CPUs do; {@code half} where the
+     *     graph computes in 16 bits, which GPUs do fastest
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record ModelSection(@JsonProperty("weights") @Nullable String weights) {}
@@ -42,6 +43,11 @@ public record BundleManifest(
     /** Whether the graph's products are of 8-bit numbers. */
     public boolean eightBits() {
         return model != null && "int8".equals(model.weights());
+    }
+
+    /** Whether the graph computes in float16. */
+    public boolean half() {
+        return model != null && "half".equals(model.weights());
     }
 
     @JsonIgnoreProperties(ignoreUnknown = true)

@@ -17,19 +17,25 @@ import ai.djl.translate.TranslatorContext;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import ai.onnxruntime.providers.OrtCUDAProviderOptions;
 import io.dragoman.batch.PaddedBatch;
 import io.dragoman.tokenize.TokenSpan;
 import io.dragoman.tokenize.TokenizedText;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,26 +52,37 @@ public final class OnnxTranslationModel implements TranslationModel {
             Set.of("source_ids", "source_mask", "target_prefix", "max_target_length", "beam_size");
     private static final Set<String> OUTPUTS = Set.of("tokens", "parents", "log_probs", "scores");
     private static final String ENGINE = "OnnxRuntime";
+    private static final String CUDA = "CUDAExecutionProvider";
     private static final Duration NO_LIMIT = Duration.ofDays(365);
 
     private record Request(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {}
 
     private final BundleManifest manifest;
     private final Model model;
+    private final OrtSession session; // the model's
     private final ConcurrentLinkedQueue<Predictor<Request, DecodedSteps>> idle = new ConcurrentLinkedQueue<>();
 
-    private OnnxTranslationModel(BundleManifest manifest, Model model) {
+    private OnnxTranslationModel(BundleManifest manifest, Model model, OrtSession session) {
         this.manifest = manifest;
         this.model = model;
+        this.session = session;
     }
+
+    /**
+     * A CUDA device.
+     *
+     * @param number from 0
+     * @param memory most bytes that ONNX Runtime's arena takes of it; 0 for no limit
+     */
+    public record Gpu(int number, long memory) {}
 
     /**
      * Where the graph runs.
      *
-     * @param gpu the CUDA device, or null for the CPU
+     * @param gpu null for the CPU
      * @param threads cores one run uses on the CPU
      */
-    public record Placement(@Nullable Integer gpu, int threads) {
+    public record Placement(@Nullable Gpu gpu, int threads) {
         public static final Placement CPU = new Placement(null, 1);
     }
 
@@ -81,25 +98,42 @@ public final class OnnxTranslationModel implements TranslationModel {
      * @throws BundleException when the graph cannot be loaded or does not fit the manifest
      */
     public static OnnxTranslationModel open(Bundle bundle, Placement placement, Duration limit) throws BundleException {
+        if (placement.gpu() == null) {
+            return open(bundle, placement, limit, Path.of(""));
+        }
+        try {
+            Path profiles = Files.createTempDirectory("dragoman-");
+            try {
+                return open(bundle, placement, limit, profiles);
+            } finally {
+                try (Stream<Path> left = Files.list(profiles)) {
+                    for (Path file : left.toList()) {
+                        Files.delete(file);
+                    }
+                }
+                Files.delete(profiles);
+            }
+        } catch (IOException e) {
+            throw new BundleException(bundle.folder(), List.of("its start cannot be profiled: " + e));
+        }
+    }
+
+    private static OnnxTranslationModel open(Bundle bundle, Placement placement, Duration limit, Path profiles)
+            throws BundleException {
         if (placement.gpu() != null && bundle.manifest().eightBits()) {
             throw new BundleException(
                     bundle.folder(),
-                    List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights float16"));
+                    List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights half"));
         }
         Engine.getEngine(ENGINE); // before OrtEnvironment is touched, or DJL breaks
         Model model = Model.newInstance(bundle.manifest().name(), Device.cpu(), ENGINE);
-        try {
-            OrtSession.SessionOptions options = new OrtSession.SessionOptions();
+        OrtSession session;
+        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(placement.threads());
             options.setInterOpNumThreads(1);
             // errors come back as exceptions: nothing is to be printed besides
             options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
-            Integer gpu = placement.gpu();
-            if (gpu != null) {
-                options.addCUDA(gpu);
-            }
-            OrtSession session = OrtEnvironment.getEnvironment()
-                    .createSession(bundle.folder().resolve(Bundle.MODEL).toString(), options);
+            session = session(bundle.folder().resolve(Bundle.MODEL), options, placement.gpu(), profiles);
             LimitedBlock block = new LimitedBlock(session, limit);
             model.getNDManager().attachInternal("graph", block);
             model.setBlock(block);
@@ -109,16 +143,67 @@ public final class OnnxTranslationModel implements TranslationModel {
                     bundle.folder(),
                     List.of(Bundle.MODEL + " cannot be loaded: " + rootOf(e).getMessage()));
         }
-        OnnxTranslationModel opened = new OnnxTranslationModel(bundle.manifest(), model);
+        OnnxTranslationModel opened = new OnnxTranslationModel(bundle.manifest(), model, session);
         List<String> faults = checkGraph(bundle.manifest(), model);
         if (faults.isEmpty()) {
             faults = opened.tryOut();
+        }
+        if (faults.isEmpty() && placement.gpu() != null) {
+            faults = opened.placed(CUDA);
         }
         if (!faults.isEmpty()) {
             opened.close();
             throw new BundleException(bundle.folder(), faults);
         }
         return opened;
+    }
+
+    private static OrtSession session(Path graph, OrtSession.SessionOptions options, @Nullable Gpu gpu, Path profiles)
+            throws OrtException {
+        OrtEnvironment environment = OrtEnvironment.getEnvironment();
+        if (gpu == null) {
+            return environment.createSession(graph.toString(), options);
+        }
+        try (OrtCUDAProviderOptions cuda = new OrtCUDAProviderOptions(gpu.number())) {
+            if (gpu.memory() > 0) {
+                cuda.add("gpu_mem_limit", String.valueOf(gpu.memory()));
+            }
+            cuda.add("use_tf32", "0"); // float32 is to be float32
+            options.addCUDA(cuda);
+            options.enableProfiling(profiles.resolve("start").toString());
+            return environment.createSession(graph.toString(), options);
+        }
+    }
+
+    /**
+     * Runs a few steps and says what of the loop was not run by {@code provider}. Ends the profiling that the session was
+     * opened with.
+     */
+    private List<String> placed(String provider) {
+        try {
+            probe();
+            Map<String, Integer> elsewhere = LoopPlacement.elsewhere(Path.of(session.endProfiling()), provider);
+            return elsewhere.isEmpty()
+                    ? List.of()
+                    : List.of("operators of the decoding loop that " + provider
+                            + " does not run, and how many of each: " + elsewhere + "; every step would wait for them");
+        } catch (OrtException | IOException | ModelException e) {
+            return List.of("where the decoding loop runs cannot be told: " + e.getMessage());
+        }
+    }
+
+    /** A run of several steps for {@link LoopPlacement}. */
+    void probe() {
+        BundleManifest.Vocabulary vocabulary = manifest.vocabulary();
+        long source = vocabulary.sourceSize() - 1L;
+        long target = vocabulary.targetSize() - 1L;
+        TokenSpan span = new TokenSpan("", 0, 0);
+        TokenizedText text = new TokenizedText("", new long[] {source, source}, List.of(span, span), false);
+        PaddedBatch batch = new PaddedBatch(
+                Collections.nCopies(LoopPlacement.ROWS, text),
+                manifest.specialIds().pad());
+        List<long[]> prefixes = Collections.nCopies(LoopPlacement.ROWS, new long[] {target, target});
+        run(new Request(batch, prefixes, new DecodingOptions(2, 3, 0)));
     }
 
     private static Throwable rootOf(Throwable e) {

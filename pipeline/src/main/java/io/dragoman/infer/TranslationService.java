@@ -3,6 +3,7 @@ package io.dragoman.infer;
 import io.dragoman.batch.BatchAssembler;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.batch.PaddedBatch;
+import io.dragoman.batch.Widths;
 import io.dragoman.config.Priority;
 import io.dragoman.metrics.Meters;
 import io.dragoman.metrics.Metric;
@@ -70,6 +71,7 @@ public final class TranslationService implements AutoCloseable {
 
     private final TranslationModel model;
     private final DecodingOptions options;
+    private final Widths widths;
     private final int failureLimit;
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition changed = lock.newCondition();
@@ -99,6 +101,7 @@ public final class TranslationService implements AutoCloseable {
         this.meters = meters;
         this.name = model.manifest().name();
         this.options = options;
+        this.widths = limits.widths();
         this.failureLimit = failureLimit;
         this.queue = new BatchAssembler<>(limits, job -> job.text().length());
         meters.watch(Metric.QUEUE_SENTENCES, this::waiting, name);
@@ -267,7 +270,8 @@ public final class TranslationService implements AutoCloseable {
         try {
             batch = new PaddedBatch(
                     jobs.stream().map(Job::text).toList(),
-                    model.manifest().specialIds().pad());
+                    model.manifest().specialIds().pad(),
+                    widths);
             found = model.decode(batch, Collections.nCopies(jobs.size(), FREE), options);
             if (found.size() != jobs.size()) {
                 throw new ModelException("the model should answer every row: answered " + found.size());

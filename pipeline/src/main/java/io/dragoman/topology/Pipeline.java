@@ -1,6 +1,7 @@
 package io.dragoman.topology;
 
 import io.dragoman.batch.BatchLimits;
+import io.dragoman.batch.Widths;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.config.LanguagePair;
 import io.dragoman.config.TopicNames;
@@ -12,6 +13,7 @@ import io.dragoman.infer.ModelException;
 import io.dragoman.infer.OnnxTranslationModel;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
+import io.dragoman.infer.WarmUp;
 import io.dragoman.ingest.AvroSourceDecoder;
 import io.dragoman.ingest.SourceTextReader;
 import io.dragoman.metrics.InstanceMetrics;
@@ -64,6 +66,10 @@ public final class Pipeline implements AutoCloseable {
     private static final int HYPOTHESES = 64;
 
     private static final int HYPOTHESES_ON_GPU = 1024;
+    /** Most padded tokens of a batch, when they are not configured. */
+    private static final int TOKENS = 4096;
+
+    private static final int TOKENS_ON_GPU = 16_384;
     private static final int THREAD_REPLACEMENTS = 10;
     /** A poll that began before the look-ahead stopped has handed its records on within this. */
     private static final Duration LAST_POLL = Duration.ofMillis(200);
@@ -205,12 +211,13 @@ public final class Pipeline implements AutoCloseable {
     private static Route route(DragomanConfig config, Bundle bundle, Meters meters)
             throws BundleException, IOException {
         checkFit(config, bundle.manifest());
-        Integer gpu = config.gpu();
-        OnnxTranslationModel.Placement placement =
-                new OnnxTranslationModel.Placement(gpu, config.integer(DragomanConfig.MODEL_THREADS));
-        TranslationModel model =
-                OnnxTranslationModel.open(bundle, placement, config.millis(DragomanConfig.MODEL_RUN_TIMEOUT_MS));
+        TranslationModel model = OnnxTranslationModel.open(
+                bundle, placement(config), config.millis(DragomanConfig.MODEL_RUN_TIMEOUT_MS));
         try {
+            BatchLimits limits = batchLimits(config, bundle.manifest());
+            if (config.gpu() != null) {
+                WarmUp.run(model, options(config, bundle.manifest()), limits);
+            }
             TokenizerPair tokenizers = bundle.openTokenizers();
             return new Route(
                     tokenizers,
@@ -218,7 +225,7 @@ public final class Pipeline implements AutoCloseable {
                     new TranslationService(
                             model,
                             options(config, bundle.manifest()),
-                            batchLimits(config, bundle.manifest()),
+                            limits,
                             workers(config),
                             config.integer(DragomanConfig.MODEL_FAILURE_LIMIT),
                             meters));
@@ -242,7 +249,7 @@ public final class Pipeline implements AutoCloseable {
 
     private static void checkFit(DragomanConfig config, BundleManifest manifest) {
         List<String> faults = new ArrayList<>();
-        int tokens = config.integer(DragomanConfig.BATCH_MAX_TOKENS);
+        int tokens = batchTokens(config);
         if (tokens < manifest.limits().maxSourceTokens()) {
             faults.add(DragomanConfig.BATCH_MAX_TOKENS + " should be at least the longest source of " + manifest.name()
                     + " (" + manifest.limits().maxSourceTokens() + "): was " + tokens);
@@ -267,11 +274,29 @@ public final class Pipeline implements AutoCloseable {
     public static BatchLimits batchLimits(DragomanConfig config, BundleManifest manifest) {
         return new BatchLimits(
                 batchRows(config, options(config, manifest).beamSize()),
-                config.integer(DragomanConfig.BATCH_MAX_TOKENS),
+                batchTokens(config),
                 config.millis(DragomanConfig.BATCH_LINGER_MS),
                 config.integer(DragomanConfig.BATCH_WINDOW_ROWS),
                 runCost(config),
-                config.millis(DragomanConfig.PRIORITY_ALLOWANCE_MS));
+                config.millis(DragomanConfig.PRIORITY_ALLOWANCE_MS),
+                config.gpu() != null ? new Widths(true, manifest.limits().maxSourceTokens()) : Widths.EXACT);
+    }
+
+    /** Where a configuration has its models run. */
+    public static OnnxTranslationModel.Placement placement(DragomanConfig config) {
+        Integer device = config.gpu();
+        long memory = config.integer(DragomanConfig.MODEL_CUDA_MEMORY_MB) * 1_000_000L;
+        return new OnnxTranslationModel.Placement(
+                device == null ? null : new OnnxTranslationModel.Gpu(device, memory),
+                config.integer(DragomanConfig.MODEL_THREADS));
+    }
+
+    private static int batchTokens(DragomanConfig config) {
+        int tokens = config.integer(DragomanConfig.BATCH_MAX_TOKENS);
+        if (tokens > 0) {
+            return tokens;
+        }
+        return config.gpu() != null ? TOKENS_ON_GPU : TOKENS;
     }
 
     private static int batchRows(DragomanConfig config, int beam) {
@@ -285,7 +310,7 @@ public final class Pipeline implements AutoCloseable {
         if (cost > 0) {
             return cost;
         }
-        return config.gpu() != null ? config.integer(DragomanConfig.BATCH_MAX_TOKENS) : RUN_COST;
+        return config.gpu() != null ? batchTokens(config) : RUN_COST;
     }
 
     public static int workers(DragomanConfig config) {
@@ -434,6 +459,11 @@ public final class Pipeline implements AutoCloseable {
     /** RUNNING, REBALANCING and so on, in Kafka Streams' words. */
     public String state() {
         return streams.state().name();
+    }
+
+    /** Those it translates with, in the order of the bundles; each is closed with it. */
+    public List<TranslationModel> models() {
+        return routes.values().stream().map(route -> route.service().model()).toList();
     }
 
     /** What the models did since the start, one for each bundle. */

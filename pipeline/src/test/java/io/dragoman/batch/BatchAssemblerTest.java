@@ -39,6 +39,18 @@ class BatchAssemblerTest {
     }
 
     @Test
+    void shouldCountPaddingUpToTheBucket() {
+        BatchLimits limits =
+                new BatchLimits(8, 48, LINGER, 10, 1000, ALLOWANCE, new Widths(true, 100)); // 17 is padded to 24
+        BatchAssembler<Sentence> assembler = new BatchAssembler<>(limits, Sentence::length);
+        for (int i = 0; i < 4; i++) {
+            assembler.add(new Sentence(i, 13 + 2 * i), Priority.NORMAL, 0); // 13, 15, 17, 19
+        }
+        assertEquals(List.of(0, 1), numbers(assembler.take())); // three with 17 would be 72 tokens
+        assertEquals(List.of(2, 3), numbers(assembler.take()));
+    }
+
+    @Test
     void shouldTakeAHurriedSentenceNextEvenFromBehindTheWindow() {
         BatchAssembler<Sentence> assembler = waiting(2, 100, 3, 4, 9, 5, 20, 21);
         assertTrue(assembler.hurry(sentence -> sentence.number() == 4, 1));

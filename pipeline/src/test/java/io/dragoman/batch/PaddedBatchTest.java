@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import io.dragoman.tokenize.Texts;
 import io.dragoman.tokenize.TokenizedText;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -55,6 +56,14 @@ class PaddedBatchTest {
         TokenizedText nothing = new TokenizedText("", new long[0], List.of(), false);
         assertThrows(IllegalArgumentException.class, () -> new PaddedBatch(List.of(), 0));
         assertThrows(IllegalArgumentException.class, () -> new PaddedBatch(List.of(Texts.pieces("a"), nothing), 0));
+    }
+
+    @Test
+    void shouldBeAsWideAsItsBucket() {
+        PaddedBatch batch = new PaddedBatch(List.of(Texts.pieces("a b c")), 7, new Widths(true, 100));
+        assertEquals(8, batch.width());
+        assertArrayEquals(new long[] {1, 1, 1, 1, 0, 0, 0, 0}, Arrays.copyOf(batch.mask(), 8));
+        assertEquals(7, batch.ids()[7]);
     }
 
     @Test

@@ -46,12 +46,13 @@ class DragomanConfigTest {
         expected.put("topic.partitions", "6");
         expected.put("topic.replication", "-1");
         expected.put("batch.max.rows", "0");
-        expected.put("batch.max.tokens", "4096");
+        expected.put("batch.max.tokens", "0");
         expected.put("batch.linger.ms", "5");
         expected.put("batch.window.rows", "512");
         expected.put("batch.run.cost.tokens", "0");
         expected.put("priority.allowance.ms", "2000");
         expected.put("model.device", "cpu");
+        expected.put("model.cuda.memory.mb", "0");
         expected.put("model.workers", "0");
         expected.put("model.threads", "1");
         expected.put("model.beam.size", "0");
@@ -150,14 +151,14 @@ class DragomanConfigTest {
                         "batch.max.row", "3",
                         "acks", "all",
                         "batch.max.rows", "many",
-                        "batch.max.tokens", "0",
+                        "batch.max.tokens", "-1",
                         "input.format", "xml")));
         assertEquals(
                 List.of(
                         "acks: unknown setting (a Kafka setting is written kafka.acks; `dragoman config` lists the others)",
                         "batch.max.row: unknown setting (a Kafka setting is written kafka.batch.max.row;"
                                 + " `dragoman config` lists the others)",
-                        "Invalid value 0 for configuration batch.max.tokens: Value must be at least 1",
+                        "Invalid value -1 for configuration batch.max.tokens: Value must be at least 0",
                         "Invalid value many for configuration batch.max.rows: Not a number of type INT",
                         "Invalid value xml for configuration input.format: String must be one of: text, avro",
                         "Missing required configuration \"bootstrap.servers\" which has no default value."),

@@ -58,9 +58,10 @@ class OnnxTranslationModelTest {
         Bundle eightBits = new Bundle(whole.folder(), FakeTranslationModel.withEightBits(whole.manifest()));
         BundleException refused = assertThrows(
                 BundleException.class,
-                () -> OnnxTranslationModel.open(eightBits, new OnnxTranslationModel.Placement(0, 1)));
+                () -> OnnxTranslationModel.open(
+                        eightBits, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(0, 0), 1)));
         assertEquals(
-                List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights float16"),
+                List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights half"),
                 refused.faults());
     }
 

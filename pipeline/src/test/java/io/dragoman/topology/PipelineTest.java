@@ -4,11 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.dragoman.batch.BatchLimits;
+import io.dragoman.batch.Widths;
 import io.dragoman.config.DragomanConfig;
 import io.dragoman.infer.BundleException;
 import io.dragoman.infer.BundleManifest;
 import io.dragoman.infer.DecodingOptions;
 import io.dragoman.infer.FakeTranslationModel;
+import io.dragoman.infer.OnnxTranslationModel;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
@@ -70,6 +72,19 @@ class PipelineTest {
         assertEquals(1, rows(manifest, "model.beam.size", "64"));
         assertEquals(5, rows(manifest, "model.beam.size", "4", "batch.max.rows", "5"));
         assertEquals(256, rows(manifest, "model.beam.size", "4", "model.device", "cuda"));
+    }
+
+    @Test
+    void shouldMakeLargeBatchesOfFewWidthsOnAGpu() {
+        var manifest = FakeTranslationModel.manifest("fr", "en", 20);
+        BatchLimits limits = Pipeline.batchLimits(config("model.device", "cuda:1"), manifest);
+        assertEquals(new Widths(true, 20), limits.widths());
+        assertEquals(16_384, limits.paddedTokens());
+        assertEquals(16_384, limits.runCost());
+        assertEquals(
+                new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(1, 3_000_000_000L), 1),
+                Pipeline.placement(config("model.device", "cuda:1", "model.cuda.memory.mb", "3000")));
+        assertEquals(OnnxTranslationModel.Placement.CPU, Pipeline.placement(config()));
     }
 
     private static int rows(BundleManifest manifest, String... settings) {
