@@ -88,7 +88,7 @@ def sized(like: Path, folder: Path, shape: Shape) -> Path:
 
 
 def bundle_of(checkpoint: Path, weights: str, longest: int, room: Path, say: Callable[[str], None]) -> Path:
-    """Dragoman's bundle of the checkpoint, verified; `weights` is float32 or int8."""
+    """Dragoman's bundle of the checkpoint, verified; `weights` is float32, int8 or half."""
     from model_export.import_marian import import_marian
     from model_export.verify import verify
 

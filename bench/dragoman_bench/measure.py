@@ -79,6 +79,10 @@ CONTESTANTS = (
     Contestant("Dragoman float32, engine", "dragoman float32", "engine"),
     Contestant("CTranslate2 float32", "ctranslate2 float32", "engine"),
     Contestant("CTranslate2 float32, return_attention", "ctranslate2 float32", "attention"),
+    Contestant("Dragoman float16, end to end", "dragoman float16", "pipeline"),
+    Contestant("Dragoman float16, engine", "dragoman float16", "engine"),
+    Contestant("CTranslate2 float16", "ctranslate2 float16", "engine"),
+    Contestant("CTranslate2 float16, return_attention", "ctranslate2 float16", "attention"),
     Contestant(REFERENCE, "transformers", "engine", most=256),
 )
 
@@ -92,18 +96,20 @@ def commands(
     beam: int,
     threads: int,
     longest: int,
+    device: str = "cpu",
 ) -> dict[str, list[str | Path]]:
-    """How each engine is started; `models` has a path for each but `transformers`, which loads the checkpoint."""
+    """How each engine of `models` is started, by a path for each, and `transformers`, which loads the checkpoint."""
     found: dict[str, list[str | Path]] = {}
-    for name in dict.fromkeys(contestant.engine for contestant in CONTESTANTS):
+    for name in [*models, "transformers"]:
         engine, _, kind = name.partition(" ")
         if engine == "dragoman":
             found[name] = [home / "bin/dragoman", "bench", "--on-request", "--bundle", models[name], "--file", file]
-            found[name] += ["--beam-size", str(beam)]
+            found[name] += ["--beam-size", str(beam), "--set", f"model.device={device}"]
         else:
             found[name] = [python, "-m", "dragoman_bench.peer", engine, "--model", models.get(name, checkpoint)]
             found[name] += ["--checkpoint", checkpoint, "--type", kind or "float32", "--file", file]
             found[name] += ["--beam", str(beam), "--threads", str(threads), "--longest", str(longest)]
+            found[name] += ["--device", device]
     return found
 
 

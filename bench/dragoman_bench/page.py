@@ -18,6 +18,10 @@ RATIOS = (
     ("Dragoman int8, end to end", "Dragoman int8, engine", 1 / 1.05),
     ("Dragoman float32, end to end", "CTranslate2 float32", 1.0),
     ("Dragoman int8, end to end", REFERENCE, None),
+    ("Dragoman float16, end to end", "CTranslate2 float16", 1.0),
+    ("Dragoman float16, end to end", "CTranslate2 float16, return_attention", None),
+    ("Dragoman float16, end to end", "Dragoman float16, engine", 1 / 1.05),
+    ("Dragoman float16, end to end", REFERENCE, None),
 )
 HEAD = """# Dragoman beside the engines a user would pick instead
 
@@ -32,19 +36,19 @@ OPUS-MT's size, whose random weights end nothing, has none as reference there.
 """
 
 
-def page(found: Sequence[Comparison], plot: Path) -> str:
-    parts = [HEAD, f"![Sentences a second]({plot.name})\n"]
-    parts += [_section(comparison) for comparison in found]
+def page(found: Sequence[Comparison], plot: Path, head: str = HEAD, command: str = "bench/run") -> str:
+    parts = [head, f"![Sentences a second]({plot.name})\n"]
+    parts += [_section(comparison, command) for comparison in found]
     return "\n".join(parts)
 
 
-def _section(found: Comparison) -> str:
+def _section(found: Comparison, command: str) -> str:
     which = "--model" if found.model in ("default", "opus") else "--checkpoint"
     lines = [
         f"## {found.model}, beam {found.beam}\n",
         f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
         f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
-        f"`bench/run {which} {found.model} --text {found.source} --sentences {found.sentences}"
+        f"`{command} {which} {found.model} --text {found.source} --sentences {found.sentences}"
         f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)} --beam {found.beam}`\n",
         "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference"
         " |",

@@ -59,6 +59,10 @@ class CTranslate2:
 
     def settings(self) -> Iterator[Setting]:
         threads = self._options.threads
+        if self._options.device != "cpu":
+            for kind, size in (("examples", 128), ("examples", 512), ("tokens", 4096), ("tokens", 16384)):
+                yield Setting(1, 1, kind, size)
+            return
         for parallel in sorted({1, threads}):
             for kind, size in (
                 ("examples", 16),
@@ -74,7 +78,11 @@ class CTranslate2:
 
         if self._opened is None or self._opened[0] != (parallel, threads):
             opened = ctranslate2.Translator(
-                self._model, compute_type=self._options.type, inter_threads=parallel, intra_threads=threads
+                self._model,
+                device=self._options.device,
+                compute_type=self._options.type,
+                inter_threads=parallel,
+                intra_threads=threads,
             )
             self._opened = (parallel, threads), opened
         return self._opened[1]
@@ -106,7 +114,8 @@ class HuggingFace:
         torch.set_num_threads(options.threads)
         self._torch, self._options = torch, options
         self._tokenizer = MarianTokenizer.from_pretrained(options.checkpoint)
-        self._model = MarianMTModel.from_pretrained(options.model, dtype=torch.float32).eval()
+        self._device = options.device if torch.cuda.is_available() else "cpu"
+        self._model = MarianMTModel.from_pretrained(options.model, dtype=torch.float32).eval().to(self._device)
         self._ids = [self._tokenizer(line).input_ids for line in lines]
 
     def settings(self) -> Iterator[Setting]:
@@ -119,9 +128,10 @@ class HuggingFace:
         for start in range(0, len(order), setting.size):
             chosen = order[start : start + setting.size]
             batch = self._tokenizer.pad({"input_ids": [self._ids[n] for n in chosen]}, return_tensors="pt")
+            batch = batch.to(self._device)
             with self._torch.no_grad():
                 made = self._model.generate(**batch, num_beams=self._options.beam, max_new_tokens=self._options.longest)
-            found |= zip(chosen, made, strict=True)
+            found |= zip(chosen, made.cpu(), strict=True)
         return [found[number] for number in sentences]
 
     def text(self, found: Any) -> str:
@@ -186,6 +196,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="what the engine loads")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the MarianMT folder, for its tokenizer")
     parser.add_argument("--type", default="float32", help="CTranslate2's compute type")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--file", type=Path, required=True, help="sentences, one a line")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)

@@ -1,0 +1,115 @@
+"""One contest: the engines made ready for a checkpoint and its sentences, then held, one beam size after the other."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sacrebleu
+from model_export.data import read_lines
+from transformers import MarianTokenizer
+
+from dragoman_bench import checkpoint as made
+from dragoman_bench.measure import Comparison, commands, run
+from dragoman_bench.texts import SAMPLES
+
+HOME = Path(__file__).resolve().parents[2]
+OPUS_LONGEST = 32  # random weights end nothing: every translation is as long
+STORED = {"float16": "half"}  # what Dragoman calls weights that others name by their type
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Models and sentences; `rows` are sentences, or sentences and their references."""
+
+    name: str
+    checkpoint: Path
+    models: dict[str, Path]  # of Dragoman and CTranslate2, by engine
+    parameters: int
+    rows: list[list[str]]
+    source: str
+    longest: int
+    device: str
+    log: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, types: Sequence[str], device: str, say: Callable[[str], None]) -> Contest:
+        """Makes what is not there yet: `options` are those of `add_contest`, `types` what is computed in."""
+        rows = sentences(options.text or SAMPLES, options.swap, options.sentences)
+        default = HOME / "model-export/checkpoints/fr-en"
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dragoman/bench"
+        cache.mkdir(parents=True, exist_ok=True)
+        checkpoint = options.checkpoint or default
+        if options.model == "opus":
+            checkpoint = made.sized(default, cache / "opus-sized", made.Shape())
+        longest = options.longest or (OPUS_LONGEST if options.model == "opus" else 256)
+        exporter = HOME / "model-export/model_export"  # another one may make another bundle
+        room = cache / f"{made.digest(checkpoint)}-{made.digest(exporter)}"
+        room.mkdir(exist_ok=True)
+        ours = {kind: made.bundle_of(checkpoint, STORED.get(kind, kind), longest, room, say) for kind in types}
+        models = {f"dragoman {kind}": bundle for kind, bundle in ours.items()}
+        models |= dict.fromkeys((f"ctranslate2 {kind}" for kind in types), made.converted(checkpoint, room))
+        return cls(
+            name=options.model if options.checkpoint is None else checkpoint.name,
+            checkpoint=checkpoint,
+            models=models,
+            parameters=made.parameters(next(iter(ours.values()))),
+            rows=rows,
+            source=(options.text or SAMPLES).name,
+            longest=longest,
+            device=device,
+            log=cache / "engines.log",
+        )
+
+    @contextmanager
+    def commands(self, beam: int) -> Iterator[dict[str, list[str | Path]]]:
+        """How each engine is started, while the file of their sentences is there."""
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            file = Path(folder) / "sentences.txt"
+            file.write_text("".join(row[0] + "\n" for row in self.rows), encoding="utf-8")
+            yield commands(
+                HOME, sys.executable, self.models, self.checkpoint, file, beam, threads(), self.longest, self.device
+            )
+
+    def hold(
+        self, beam: int, rounds: int, singly: int, only: Sequence[str] | None, say: Callable[[str], None]
+    ) -> Comparison:
+        """All engines, or those whose name holds one of the words `only`."""
+        tokenizer = MarianTokenizer.from_pretrained(self.checkpoint)
+        references = [row[1] for row in self.rows if len(row) == 2]
+        with self.commands(beam) as started:
+            if only:
+                started = {n: c for n, c in started.items() if any(word in n for word in only)}
+            self.log.write_text("")
+            figures = run(
+                started,
+                self.log,
+                count=len(self.rows),
+                rounds=rounds,
+                singly=min(singly, len(self.rows)),
+                tokens=lambda texts: sum(len(tokenizer(text_target=text).input_ids) for text in texts),
+                bleu=(lambda texts: sacrebleu.corpus_bleu(texts, [references]).score) if references else None,
+                say=say,
+            )
+        return Comparison(
+            self.name, self.parameters, beam, threads(), self.longest, len(self.rows), self.source, figures
+        )
+
+
+def threads() -> int:
+    """The cores this may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def sentences(text: Path, swap: bool, count: int) -> list[list[str]]:
+    """The first `count` lines of `text` that hold something, in columns, repeated if they are fewer."""
+    rows = [line.split("\t")[:: -1 if swap else 1] for _, line in read_lines(text) if line.strip()]
+    if not rows or len({len(row) for row in rows}) != 1 or len(rows[0]) > 2:
+        raise ValueError(f"{text}: should have one or two columns in every line")
+    return [rows[number % len(rows)] for number in range(count)]
