@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from dragoman_bench.measure import Comparison, commands, run
 from dragoman_bench.texts import SAMPLES
 
 HOME = Path(__file__).resolve().parents[2]
+SEED = 20151
 OPUS_LONGEST = 32  # random weights end nothing: every translation is as long
 STORED = {"float16": "half"}  # what Dragoman calls weights that others name by their type
 
@@ -108,8 +110,13 @@ def threads() -> int:
 
 
 def sentences(text: Path, swap: bool, count: int) -> list[list[str]]:
-    """The first `count` lines of `text` that hold something, in columns, repeated if they are fewer."""
+    """The first `count` lines of `text` that hold something, in columns, repeated if they are fewer, and shuffled.
+
+    So any part of them is a fair sample of the whole: the few that are asked one by one, and those of a slow engine.
+    """
     rows = [line.split("\t")[:: -1 if swap else 1] for _, line in read_lines(text) if line.strip()]
     if not rows or len({len(row) for row in rows}) != 1 or len(rows[0]) > 2:
         raise ValueError(f"{text}: should have one or two columns in every line")
-    return [rows[number % len(rows)] for number in range(count)]
+    chosen = [rows[number % len(rows)] for number in range(count)]
+    random.Random(SEED).shuffle(chosen)
+    return chosen

@@ -7,6 +7,7 @@ from typing import IO, Any
 import pytest
 
 from dragoman_bench.__main__ import main
+from dragoman_bench.contest import sentences
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
 from dragoman_bench.page import draw, page, quantile, ratio
@@ -133,6 +134,21 @@ def test_every_engine_should_have_a_command(tmp_path: Path) -> None:
     assert found["dragoman int8"][1:5] == ["bench", "--on-request", "--bundle", tmp_path / "dragoman int8"]
     assert found["transformers"][4:6] == ["--model", tmp_path / "marian"]
     assert found["ctranslate2 int8"][found["ctranslate2 int8"].index("--type") + 1] == "int8"
+
+
+def test_sentences_should_be_the_files_shuffled_alike_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.tsv"
+    file.write_text("".join(f"source {n}\ttarget {n}\n" for n in range(40)), encoding="utf-8")
+    found = sentences(file, False, 30)
+    assert sorted(found) == sorted([f"source {n}", f"target {n}"] for n in range(30))
+    assert found == sentences(file, False, 30)
+    assert found != sorted(found, key=lambda row: int(row[0].split()[1]))
+    assert [row[::-1] for row in found] == sentences(file, True, 30)
+    assert len(sentences(file, False, 90)) == 90
+    for content in ("a\tb\tc\n", "a\tb\nc\n", "\n"):
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match="should have one or two columns in every line"):
+            sentences(file, False, 3)
 
 
 def test_memory_should_be_the_programs_own() -> None:
