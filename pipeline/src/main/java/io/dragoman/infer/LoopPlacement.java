@@ -15,7 +15,7 @@ import java.util.TreeMap;
  *
  * <p>An operator without a kernel on the GPU runs on the CPU without a word, and its values cross over and back in every step.
  * Arithmetic on shapes is meant to be there, so only nodes that touch more than {@value #SHAPE} numbers count; the
- * profiled run has {@link #ROWS} sentences, so that whatever is of sentences has more. What runs more often than once is in the loop.
+ * profiled run has {@link #ROWS} sentences, so that whatever is of sentences has more. What ran more often than the graph is in the loop.
  */
 final class LoopPlacement {
     /** Sentences of the profiled run. */
@@ -29,14 +29,16 @@ final class LoopPlacement {
      * The loop's nodes that are not run by {@code provider}, or copy between it and the CPU: operators and how often each
      * is there; empty when there are none.
      *
-     * @param profile as {@code OrtSession.endProfiling} left it, of one run
+     * @param profile as {@code OrtSession.endProfiling} left it
      * @throws IOException when it cannot be read
      */
     static Map<String, Integer> elsewhere(Path profile, String provider) throws IOException {
         Map<String, Integer> runs = new HashMap<>();
         Map<String, String> operators = new TreeMap<>();
+        int graphs = 0;
         for (JsonNode event : new ObjectMapper().readTree(profile.toFile())) {
             JsonNode facts = event.path("args");
+            graphs += event.path("name").asText().equals("model_run") ? 1 : 0;
             if (!event.path("cat").asText().equals("Node") || !facts.has("provider")) {
                 continue;
             }
@@ -49,9 +51,10 @@ final class LoopPlacement {
                 operators.put(node, operator);
             }
         }
+        int once = Math.max(1, graphs);
         Map<String, Integer> found = new TreeMap<>();
         operators.forEach((node, operator) -> {
-            if (runs.getOrDefault(node, 0) > 1) {
+            if (runs.getOrDefault(node, 0) > once) {
                 found.merge(operator, 1, Integer::sum);
             }
         });
