@@ -53,6 +53,14 @@ public final class WarmUp {
         java.util.Arrays.fill(prefix, manifest.vocabulary().targetSize() - 1L);
         PaddedBatch batch = new PaddedBatch(
                 Collections.nCopies(rows, text), manifest.specialIds().pad());
-        model.decode(batch, Collections.nCopies(rows, prefix), options);
+        try {
+            model.decode(batch, Collections.nCopies(rows, prefix), options);
+        } catch (ModelException e) {
+            throw new ModelException(
+                    "a batch of " + rows + " sentences of " + width + " tokens, beam " + options.beamSize()
+                            + ", cannot be run: " + e.getMessage() + "; lower batch.max.rows or batch.max.tokens,"
+                            + " or give the model more memory",
+                    e);
+        }
     }
 }

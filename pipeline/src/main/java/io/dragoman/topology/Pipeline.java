@@ -216,7 +216,7 @@ public final class Pipeline implements AutoCloseable {
         try {
             BatchLimits limits = batchLimits(config, bundle.manifest());
             if (config.gpu() != null) {
-                WarmUp.run(model, options(config, bundle.manifest()), limits);
+                warmUp(model, options(config, bundle.manifest()), limits, bundle);
             }
             TokenizerPair tokenizers = bundle.openTokenizers();
             return new Route(
@@ -229,9 +229,18 @@ public final class Pipeline implements AutoCloseable {
                             workers(config),
                             config.integer(DragomanConfig.MODEL_FAILURE_LIMIT),
                             meters));
-        } catch (IOException | RuntimeException e) {
+        } catch (BundleException | IOException | RuntimeException e) {
             model.close();
             throw e;
+        }
+    }
+
+    private static void warmUp(TranslationModel model, DecodingOptions options, BatchLimits limits, Bundle bundle)
+            throws BundleException {
+        try {
+            WarmUp.run(model, options, limits);
+        } catch (ModelException e) {
+            throw new BundleException(bundle.folder(), List.of(String.valueOf(e.getMessage())));
         }
     }
 

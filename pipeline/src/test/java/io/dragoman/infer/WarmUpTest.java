@@ -56,6 +56,10 @@ class WarmUpTest {
     @Test
     void shouldFailWhenABatchDoesNotFit() {
         TranslationModel full = FakeTranslationModel.echo().failingOn(text -> true);
-        assertThrows(ModelException.class, () -> WarmUp.run(full, BEAM_2, limits(20)));
+        ModelException failed = assertThrows(ModelException.class, () -> WarmUp.run(full, BEAM_2, limits(20)));
+        assertEquals(
+                "a batch of 12 sentences of 8 tokens, beam 2, cannot be run: no answer for poison; lower batch.max.rows or"
+                        + " batch.max.tokens, or give the model more memory",
+                failed.getMessage());
     }
 }
