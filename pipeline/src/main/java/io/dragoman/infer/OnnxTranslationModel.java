@@ -53,6 +53,8 @@ public final class OnnxTranslationModel implements TranslationModel {
     private static final Set<String> OUTPUTS = Set.of("tokens", "parents", "log_probs", "scores");
     private static final String ENGINE = "OnnxRuntime";
     private static final String CUDA = "CUDAExecutionProvider";
+    private static final String NEEDED_FOR_CUDA =
+            "; model.device=cuda needs a device with its driver, CUDA's libraries and the build made with -Pgpu";
     private static final Duration NO_LIMIT = Duration.ofDays(365);
 
     private record Request(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {}
@@ -141,7 +143,8 @@ public final class OnnxTranslationModel implements TranslationModel {
             model.close();
             throw new BundleException(
                     bundle.folder(),
-                    List.of(Bundle.MODEL + " cannot be loaded: " + rootOf(e).getMessage()));
+                    List.of(Bundle.MODEL + " cannot be loaded: " + rootOf(e).getMessage()
+                            + (placement.gpu() == null ? "" : NEEDED_FOR_CUDA)));
         }
         OnnxTranslationModel opened = new OnnxTranslationModel(bundle.manifest(), model, session);
         List<String> faults = checkGraph(bundle.manifest(), model);

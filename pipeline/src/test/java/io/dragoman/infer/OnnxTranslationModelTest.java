@@ -66,6 +66,19 @@ class OnnxTranslationModelTest {
     }
 
     @Test
+    void shouldSayWhatADeviceNeeds() throws Exception {
+        Bundle bundle = Bundle.open(TinyBundles.folder("attending"));
+        int none = 999; // on any machine
+        BundleException refused = assertThrows(
+                BundleException.class,
+                () -> OnnxTranslationModel.open(
+                        bundle, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(none, 0), 1)));
+        String fault = refused.faults().get(0);
+        assertTrue(fault.startsWith("model.onnx cannot be loaded: "), fault);
+        assertTrue(fault.endsWith("CUDA's libraries and the build made with -Pgpu"), fault);
+    }
+
+    @Test
     void shouldGiveTheBeamsHypothesesBestFirstAndNoMore() throws Exception {
         for (List<Hypothesis> found : decode("attending", BEAM_3, "le chat noir", "été", "chats")) {
             assertEquals(3, found.size());
