@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from model_export.__main__ import OneLineParser, existing, positive
 
+from dragoman_bench.texts import HOME
+
 if TYPE_CHECKING:
     from dragoman_bench.measure import Comparison
-
-HOME = Path(__file__).resolve().parents[2]
 
 
 def parser() -> OneLineParser:

@@ -18,9 +18,8 @@ from transformers import MarianTokenizer
 
 from dragoman_bench import checkpoint as made
 from dragoman_bench.measure import Comparison, commands, run
-from dragoman_bench.texts import SAMPLES
+from dragoman_bench.texts import HOME, SAMPLES
 
-HOME = Path(__file__).resolve().parents[2]
 SEED = 20151
 OPUS_LONGEST = 32  # random weights end nothing: every translation is as long
 STORED = {"float16": "half"}  # what Dragoman calls weights that others name by their type

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from model_export.__main__ import OneLineParser, existing
 
-from dragoman_bench.__main__ import HOME, add_contest, keep, kept, say, with_one_more
+from dragoman_bench.__main__ import add_contest, keep, kept, say, with_one_more
 from dragoman_bench.contest import Contest
 from dragoman_bench.engines import Engine
 from dragoman_bench.page import draw, page
 from dragoman_bench.soak import Card, Process, Soak, soak
+from dragoman_bench.texts import HOME
 
 TYPES = {"cuda": "float16", "cpu": "float32"}  # CTranslate2 has no float16 on a CPU
 HEAP = "-Xmx8g"  # batches are large here, and so are their weights

@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from dragoman_bench.engines import Engine
-from dragoman_bench.texts import sentences
+from dragoman_bench.texts import HOME, sentences
 
-HOME = Path(__file__).resolve().parents[2]
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
 HYPOTHESES = 64  # of a batch: what the pipeline takes on a CPU
 LONGEST = 256

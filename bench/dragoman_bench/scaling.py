@@ -27,9 +27,8 @@ from model_export.__main__ import OneLineParser, existing, positive
 
 from dragoman_bench import checkpoint as made
 from dragoman_bench.engines import Engine
-from dragoman_bench.texts import sentences
+from dragoman_bench.texts import HOME, sentences
 
-HOME = Path(__file__).resolve().parents[2]
 ALLOWED = 0.15  # by how much a measured order may exceed the expected one: the machine's noise
 PATIENCE = 60.0  # seconds for a server to come up
 

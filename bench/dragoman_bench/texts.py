@@ -1,10 +1,11 @@
-"""The sentences that are measured with."""
+"""The sentences that are measured with, and where Dragoman is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SAMPLES = Path(__file__).resolve().parents[2] / "pipeline/src/main/resources/samples.fr.txt"
+HOME = Path(__file__).resolve().parents[2]  # of Dragoman
+SAMPLES = HOME / "pipeline/src/main/resources/samples.fr.txt"
 
 
 def sentences(text: Path | None, count: int) -> list[str]:

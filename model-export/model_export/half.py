@@ -1,4 +1,4 @@
-"""Half precision: the graph of a Transformer computes in float16, as GPUs do fastest; PyTorch goes on in float32.
+"""Half precision: the graph of a Transformer computes in float16, for GPUs; PyTorch goes on in float32.
 
 What `search` adds up (log-probabilities, scores) and the published weights are float32 in the graph, too; see
 `kernels.halves`. On a CPU such a graph gives the same answers, slowly.

@@ -7,7 +7,7 @@ times as fast on a CPU as LayerNormalization alone.
 `eight_bit.linear` has them. A product's activations have a scale that was found at export, so that no row depends on
 its batch; DynamicQuantizeMatMul would take one from the whole batch.
 
-`halves`: everything in float16, which GPUs compute several times as fast, but what follows the last product.
+`halves`: everything in float16, for GPUs, but what follows the last product.
 """
 
 from __future__ import annotations

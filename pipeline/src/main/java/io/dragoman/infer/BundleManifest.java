@@ -35,7 +35,7 @@ public record BundleManifest(
      * How the model is stored.
      *
      * @param weights {@code int8} where it is computed with in 8 bits as well, which only CPUs do; {@code half} where the
-     *     graph computes in 16 bits, which GPUs do fastest
+     *     graph computes in 16 bits, for GPUs
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record ModelSection(@JsonProperty("weights") @Nullable String weights) {}
