@@ -255,7 +255,7 @@ class Threads:
 def measure_threads(bundle: Path, file: Path, count: int, beam_size: int, rounds: int, log: Path) -> Threads:
     """The median round's wall time and the rounds' mean processor time by kind of thread, after two to warm up."""
     command: list[str | Path] = [HOME / "bin/dragoman", "bench", "--on-request", "--bundle", bundle, "--file", file]
-    command += ["--set", f"model.beam.size={beam_size}"]
+    command += ["--beam-size", str(beam_size)]
     with log.open("w") as err, Engine("dragoman", command, err) as engine:
         for _ in range(2):
             engine.ask("pipeline", count)

@@ -77,7 +77,7 @@ final class AlignCommand implements Callable<Integer> {
             return OnnxTranslationModel.open(
                     bundle,
                     new OnnxTranslationModel.Placement(
-                            null, Runtime.getRuntime().availableProcessors()));
+                            null, Runtime.getRuntime().availableProcessors(), 1));
         }
     }
 

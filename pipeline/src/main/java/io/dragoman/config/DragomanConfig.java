@@ -231,7 +231,8 @@ public final class DragomanConfig {
                     0,
                     between(0, 256),
                     MEDIUM,
-                    "Batches that run at the same time; 0 means one for each core (one in all on cuda).")
+                    "Batches that run at the same time; 0 means one for each core (one in all on cuda). Each has a copy of the"
+                            + " model in memory (on cuda they share one).")
             .define(
                     MODEL_THREADS,
                     Type.INT,

@@ -81,7 +81,7 @@ public final class BundleVerification {
         Bundle bundle = new Bundle(folder, manifest);
         String graph = "graph and its metadata";
         OnnxTranslationModel.Placement everyCore =
-                new OnnxTranslationModel.Placement(null, Runtime.getRuntime().availableProcessors());
+                new OnnxTranslationModel.Placement(null, Runtime.getRuntime().availableProcessors(), 1);
         long loading = System.nanoTime();
         try (TranslationModel model = OnnxTranslationModel.open(bundle, everyCore)) {
             checks.add(new Check(graph, "loaded in " + since(loading), List.of()));

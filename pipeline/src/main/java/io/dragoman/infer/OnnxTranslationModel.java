@@ -34,7 +34,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -42,10 +46,10 @@ import org.jspecify.annotations.Nullable;
  * A bundle's graph on ONNX Runtime through DJL: encoder, attention and the whole beam search are one graph, one run for
  * each batch.
  *
- * <p>Threading: the session is shared; every calling thread borrows a predictor of its own. One caller's run uses
- * {@code threads} cores.
+ * <p>Threading: a calling thread borrows a predictor, and with it one of the sessions, for as long as a run takes; callers
+ * beyond the number of sessions share them. One caller's run uses {@code threads} cores.
  *
- * <p>Ownership: {@link #open} loads the session, {@link #close} frees it.
+ * <p>Ownership: {@link #open} loads the sessions, {@link #close} frees them.
  */
 public final class OnnxTranslationModel implements TranslationModel {
     private static final Set<String> INPUTS =
@@ -56,18 +60,21 @@ public final class OnnxTranslationModel implements TranslationModel {
     private static final String NEEDED_FOR_CUDA =
             "; model.device=cuda needs a device with its driver, CUDA's libraries and the build made with -Pgpu";
     private static final Duration NO_LIMIT = Duration.ofDays(365);
+    private static final Executor LOADER = task -> new Thread(task, "dragoman-model-load").start();
 
     private record Request(PaddedBatch batch, List<long[]> prefixes, DecodingOptions options) {}
 
+    /** A copy of the graph in memory: DJL's model and the session that it closes. */
+    private record Loaded(Model model, OrtSession session) {}
+
     private final BundleManifest manifest;
-    private final Model model;
-    private final OrtSession session; // the model's
+    private final List<Loaded> copies;
+    private final AtomicInteger predictors = new AtomicInteger();
     private final ConcurrentLinkedQueue<Predictor<Request, DecodedSteps>> idle = new ConcurrentLinkedQueue<>();
 
-    private OnnxTranslationModel(BundleManifest manifest, Model model, OrtSession session) {
+    private OnnxTranslationModel(BundleManifest manifest, List<Loaded> copies) {
         this.manifest = manifest;
-        this.model = model;
-        this.session = session;
+        this.copies = List.copyOf(copies);
     }
 
     /**
@@ -83,9 +90,17 @@ public final class OnnxTranslationModel implements TranslationModel {
      *
      * @param gpu null for the CPU
      * @param threads cores one run uses on the CPU
+     * @param sessions copies of the graph, each with weights and working memory of its own: runs of one session wait for
+     *     each other at every allocation. One on a GPU, whose memory two sessions do not share well
      */
-    public record Placement(@Nullable Gpu gpu, int threads) {
-        public static final Placement CPU = new Placement(null, 1);
+    public record Placement(@Nullable Gpu gpu, int threads, int sessions) {
+        public static final Placement CPU = new Placement(null, 1, 1);
+
+        public Placement {
+            if (sessions < 1 || (gpu != null && sessions > 1)) {
+                throw new IllegalArgumentException("there should be one session or, on a CPU, more: were " + sessions);
+            }
+        }
     }
 
     /** Without a limit on how long a run may take. */
@@ -128,26 +143,9 @@ public final class OnnxTranslationModel implements TranslationModel {
                     List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights half"));
         }
         Engine.getEngine(ENGINE); // before OrtEnvironment is touched, or DJL breaks
-        Model model = Model.newInstance(bundle.manifest().name(), Device.cpu(), ENGINE);
-        OrtSession session;
-        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
-            options.setIntraOpNumThreads(placement.threads());
-            options.setInterOpNumThreads(1);
-            // errors come back as exceptions: nothing is to be printed besides
-            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
-            session = session(bundle.folder().resolve(Bundle.MODEL), options, placement.gpu(), profiles);
-            LimitedBlock block = new LimitedBlock(session, limit);
-            model.getNDManager().attachInternal("graph", block);
-            model.setBlock(block);
-        } catch (OrtException | RuntimeException | LinkageError e) {
-            model.close();
-            throw new BundleException(
-                    bundle.folder(),
-                    List.of(Bundle.MODEL + " cannot be loaded: " + rootOf(e).getMessage()
-                            + (placement.gpu() == null ? "" : NEEDED_FOR_CUDA)));
-        }
-        OnnxTranslationModel opened = new OnnxTranslationModel(bundle.manifest(), model, session);
-        List<String> faults = checkGraph(bundle.manifest(), model);
+        OnnxTranslationModel opened =
+                new OnnxTranslationModel(bundle.manifest(), loadAll(bundle, placement, limit, profiles));
+        List<String> faults = checkGraph(bundle.manifest(), opened.copies.get(0).model());
         if (faults.isEmpty()) {
             faults = opened.tryOut();
         }
@@ -159,6 +157,50 @@ public final class OnnxTranslationModel implements TranslationModel {
             throw new BundleException(bundle.folder(), faults);
         }
         return opened;
+    }
+
+    /** All copies, loaded side by side; none is left when one cannot be. */
+    private static List<Loaded> loadAll(Bundle bundle, Placement placement, Duration limit, Path profiles)
+            throws BundleException {
+        List<CompletableFuture<Loaded>> loading = Stream.generate(
+                        () -> CompletableFuture.supplyAsync(() -> load(bundle, placement, limit, profiles), LOADER))
+                .limit(placement.sessions())
+                .toList();
+        List<Loaded> loaded = new ArrayList<>();
+        Throwable fault = null;
+        for (CompletableFuture<Loaded> one : loading) {
+            try {
+                loaded.add(one.join());
+            } catch (CompletionException e) {
+                fault = rootOf(e);
+            }
+        }
+        if (fault != null) {
+            new OnnxTranslationModel(bundle.manifest(), loaded).close();
+            throw new BundleException(
+                    bundle.folder(),
+                    List.of(Bundle.MODEL + " cannot be loaded: " + fault.getMessage()
+                            + (placement.gpu() == null ? "" : NEEDED_FOR_CUDA)));
+        }
+        return loaded;
+    }
+
+    private static Loaded load(Bundle bundle, Placement placement, Duration limit, Path profiles) {
+        Model model = Model.newInstance(bundle.manifest().name(), Device.cpu(), ENGINE);
+        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+            options.setIntraOpNumThreads(placement.threads());
+            options.setInterOpNumThreads(1);
+            // errors come back as exceptions: nothing is to be printed besides
+            options.setSessionLogLevel(ai.onnxruntime.OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
+            OrtSession session = session(bundle.folder().resolve(Bundle.MODEL), options, placement.gpu(), profiles);
+            LimitedBlock block = new LimitedBlock(session, limit);
+            model.getNDManager().attachInternal("graph", block);
+            model.setBlock(block);
+            return new Loaded(model, session);
+        } catch (OrtException | RuntimeException | LinkageError e) {
+            model.close();
+            throw new CompletionException(e);
+        }
     }
 
     private static OrtSession session(Path graph, OrtSession.SessionOptions options, @Nullable Gpu gpu, Path profiles)
@@ -185,7 +227,8 @@ public final class OnnxTranslationModel implements TranslationModel {
     private List<String> placed(String provider) {
         try {
             probe();
-            Map<String, Integer> elsewhere = LoopPlacement.elsewhere(Path.of(session.endProfiling()), provider);
+            Map<String, Integer> elsewhere =
+                    LoopPlacement.elsewhere(Path.of(copies.get(0).session().endProfiling()), provider);
             return elsewhere.isEmpty()
                     ? List.of()
                     : List.of("operators of the decoding loop that " + provider
@@ -295,8 +338,9 @@ public final class OnnxTranslationModel implements TranslationModel {
     private DecodedSteps run(Request request) {
         Predictor<Request, DecodedSteps> predictor = idle.poll();
         if (predictor == null) {
-            predictor =
-                    model.newPredictor(new GraphTranslator(manifest.attention().published()));
+            Loaded next = copies.get(Math.floorMod(predictors.getAndIncrement(), copies.size()));
+            predictor = next.model()
+                    .newPredictor(new GraphTranslator(manifest.attention().published()));
         }
         try {
             return predictor.predict(request);
@@ -313,7 +357,9 @@ public final class OnnxTranslationModel implements TranslationModel {
     public void close() {
         // before its inputs' memory, which belongs to the predictors
         try {
-            ((LimitedBlock) model.getBlock()).close();
+            for (Loaded copy : copies) {
+                ((LimitedBlock) copy.model().getBlock()).close();
+            }
         } catch (OrtException e) {
             throw new ModelException("ONNX Runtime: " + e.getMessage(), e);
         }
@@ -321,7 +367,7 @@ public final class OnnxTranslationModel implements TranslationModel {
             predictor.close();
         }
         idle.clear();
-        model.close();
+        copies.forEach(copy -> copy.model().close());
     }
 
     /** The batch is already a batch: arrays in, arrays out, nothing is stacked by DJL. */

@@ -297,7 +297,8 @@ public final class Pipeline implements AutoCloseable {
         long memory = config.integer(DragomanConfig.MODEL_CUDA_MEMORY_MB) * 1_000_000L;
         return new OnnxTranslationModel.Placement(
                 device == null ? null : new OnnxTranslationModel.Gpu(device, memory),
-                config.integer(DragomanConfig.MODEL_THREADS));
+                config.integer(DragomanConfig.MODEL_THREADS),
+                device == null ? workers(config) : 1);
     }
 
     private static int batchTokens(DragomanConfig config) {

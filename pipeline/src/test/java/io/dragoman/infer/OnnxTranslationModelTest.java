@@ -18,6 +18,9 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -59,7 +62,7 @@ class OnnxTranslationModelTest {
         BundleException refused = assertThrows(
                 BundleException.class,
                 () -> OnnxTranslationModel.open(
-                        eightBits, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(0, 0), 1)));
+                        eightBits, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(0, 0), 1, 1)));
         assertEquals(
                 List.of("8-bit products run on CPUs only: for a GPU make the bundle with --weights half"),
                 refused.faults());
@@ -72,7 +75,7 @@ class OnnxTranslationModelTest {
         BundleException refused = assertThrows(
                 BundleException.class,
                 () -> OnnxTranslationModel.open(
-                        bundle, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(none, 0), 1)));
+                        bundle, new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(none, 0), 1, 1)));
         String fault = refused.faults().get(0);
         assertTrue(fault.startsWith("model.onnx cannot be loaded: "), fault);
         assertTrue(fault.endsWith("CUDA's libraries and the build made with -Pgpu"), fault);
@@ -132,6 +135,39 @@ class OnnxTranslationModelTest {
                             .get(0)
                             .length());
         }
+    }
+
+    @Test
+    void shouldAnswerAlikeFromEverySession() throws Exception {
+        Bundle opened = Bundle.open(TinyBundles.folder("attending"));
+        OnnxTranslationModel.Placement two = new OnnxTranslationModel.Placement(null, 1, 2);
+        ExecutorService callers = Executors.newFixedThreadPool(4); // more than sessions
+        try (TranslationModel model = OnnxTranslationModel.open(opened, two);
+                TokenizerPair tokenizers = opened.openTokenizers()) {
+            PaddedBatch batch = new PaddedBatch(
+                    List.of(tokenizers.source().tokenize("le chat noir")),
+                    opened.manifest().specialIds().pad());
+            List<Future<List<Hypothesis>>> answers = callers.invokeAll(Collections.nCopies(
+                    40, () -> model.decode(batch, List.of(FREE), BEAM_3).get(0)));
+            List<Hypothesis> expected =
+                    decode("attending", BEAM_3, "le chat noir").get(0);
+            for (Future<List<Hypothesis>> answer : answers) {
+                for (int i = 0; i < expected.size(); i++) {
+                    assertArrayEquals(expected.get(i).ids(), answer.get().get(i).ids());
+                    assertArrayEquals(
+                            expected.get(i).logProbs(), answer.get().get(i).logProbs());
+                }
+            }
+        } finally {
+            callers.shutdownNow();
+        }
+    }
+
+    @Test
+    void shouldHaveOneSessionOnAGpu() {
+        OnnxTranslationModel.Gpu gpu = new OnnxTranslationModel.Gpu(0, 0);
+        assertThrows(IllegalArgumentException.class, () -> new OnnxTranslationModel.Placement(gpu, 1, 2));
+        assertThrows(IllegalArgumentException.class, () -> new OnnxTranslationModel.Placement(null, 1, 0));
     }
 
     private final ObjectMapper mapper = new ObjectMapper();

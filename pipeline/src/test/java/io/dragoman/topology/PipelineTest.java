@@ -82,9 +82,9 @@ class PipelineTest {
         assertEquals(16_384, limits.paddedTokens());
         assertEquals(16_384, limits.runCost());
         assertEquals(
-                new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(1, 3_000_000_000L), 1),
+                new OnnxTranslationModel.Placement(new OnnxTranslationModel.Gpu(1, 3_000_000_000L), 1, 1),
                 Pipeline.placement(config("model.device", "cuda:1", "model.cuda.memory.mb", "3000")));
-        assertEquals(OnnxTranslationModel.Placement.CPU, Pipeline.placement(config()));
+        assertEquals(new OnnxTranslationModel.Placement(null, 1, 3), Pipeline.placement(config("model.workers", "3")));
     }
 
     private static int rows(BundleManifest manifest, String... settings) {
