@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from model_export import model_card, onnx_graph
 from model_export.alignment import DEFAULT, Choice
 from model_export.config import Config
-from model_export.eight_bit import EightBit
+from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.runtime import BundleRuntime, Reference, Translated
 from model_export.search import SearchRules
@@ -183,7 +183,7 @@ def calibrate(system: EightBit, folder: Path, sentences: Sequence[str]) -> None:
     """Finds the bounds of `system` while it translates `sentences`, one word a step."""
     reference = Reference(folder, system.system)
     sources = [reference.source_ids(sentence) for sentence in sentences]
-    system.calibrate(lambda: reference.run(sources, 1))
+    system.calibrate(lambda: [reference.run([source], 1) for source in sources])
 
 
 def metadata(row: str, digest: str, sizes: Sequence[int]) -> dict[str, str]:

@@ -9,26 +9,17 @@ on other rows, and sums of integers do not depend on their order, so the answer 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-
-from model_export.system import System, Tensors
-from model_export.transformer import Transformer
+from torch import Tensor
 
 LEVELS = 127  # steps from 0 to an activation's largest value
 WEIGHT_LEVELS = 64  # and to a weight's: two products of unsigned 8-bit numbers with them fit into 16 bits, which
 # processors without 8-bit dot products (VNNI) sum up in and would saturate
 ZERO = 128  # where an unsigned 8-bit number has its 0
-MARGIN = 1.1  # how much larger than the largest seen an activation may get; more room is a coarser step for all
-GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
 FLOAT_BITS = 24  # whole numbers of so many bits are exact in float32, and so are their sums up to there
 STEP_BITS = 12  # of a step's mantissa: a level times it is exact, so that rounding twice is rounding once
 
@@ -91,76 +82,3 @@ def linear(x: Tensor, weights: Matrix, bias: Tensor | None, bound: float) -> Ten
 def scale_of(bound: float) -> np.float32:
     """The step of activations of at most `bound`."""
     return np.float32(bound / LEVELS)
-
-
-class _Products(TorchFunctionMode):
-    """While it is on, `linear` stands for PyTorch's; `bounds` and `matrices`, which it fills, go by identity."""
-
-    def __init__(self, bounds: Mapping[int, float], matrices: dict[int, Matrix]) -> None:
-        super().__init__()
-        self.bounds, self.matrices = bounds, matrices
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear:
-            bias = args[2] if len(args) > 2 else None
-            key = id(args[1])
-            if key not in self.matrices:
-                self.matrices[key] = Matrix.of(args[1])
-            return linear(args[0], self.matrices[key], bias, self.bounds[key])
-        return func(*args, **(kwargs or {}))
-
-
-class _Watch(TorchFunctionMode):
-    """While it is on, `largest` takes the largest activation that is multiplied with each of some weights."""
-
-    def __init__(self, weights: Iterable[Tensor]) -> None:
-        super().__init__()
-        self.largest = {id(weight): 0.0 for weight in weights}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear and id(args[1]) in self.largest:
-            self.largest[id(args[1])] = max(self.largest[id(args[1])], float(args[0].abs().max()))
-        return func(*args, **(kwargs or {}))
-
-
-class EightBit(System):
-    """`system` with its matrices rounded to 8 bits and its products as `linear` has them; for inference."""
-
-    system: Transformer
-
-    def __init__(self, system: Transformer) -> None:
-        super().__init__()
-        self.system, self.sizes, self.publishes = system.eval(), system.sizes, system.publishes
-        self.words = system.words
-        self.bounds: dict[str, float] = {}  # of weights' names
-        self._bounds: dict[int, float] = {}
-        self._matrices: dict[int, Matrix] = {}
-        with torch.no_grad():
-            for module in system.modules():
-                if isinstance(module, nn.Linear | nn.Embedding):
-                    module.weight.copy_(torch.from_numpy(rounded(module.weight.numpy())))
-
-    @torch.no_grad()
-    def calibrate(self, run: Callable[[], object]) -> None:
-        """Finds the bounds of activations: `run` should use `system` on ordinary sentences."""
-        weights = {name: weight for name, weight in self.system.named_parameters() if weight.dim() == 2}
-        with _Watch(weights.values()) as watch:
-            run()
-        for name, weight in weights.items():
-            if largest := watch.largest[id(weight)]:
-                self.bounds[name] = math.ceil(largest * MARGIN * GRID) / GRID
-                self._bounds[id(weight)] = self.bounds[name]
-
-    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
-        with _Products(self._bounds, self._matrices):
-            return self.system.encode(source_ids, mask)
-
-    def step(
-        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensors]:
-        with _Products(self._bounds, self._matrices):
-            return self.system.step(memory, mask, state, previous, t)
-
-    def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        with _Products(self._bounds, self._matrices):
-            return self.system(source_ids, mask, previous)  # type: ignore[no-any-return]

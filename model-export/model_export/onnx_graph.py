@@ -36,7 +36,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from model_export import kernels
-from model_export.eight_bit import EightBit, as_integers, is_rounded
+from model_export.eight_bit import as_integers, is_rounded
+from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.search import SearchRules
 from model_export.system import UNWRITTEN, System, Tensors
@@ -44,6 +45,7 @@ from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
 
 IR_VERSION = 8
 FLOAT, HALF, INT, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
+KINDS = {torch.float32: FLOAT, torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
 DEAD = float("-inf")
 SMALL = 64  # constants of fewer entries stay as they are
 
@@ -196,9 +198,10 @@ class _Search:
         self.outer, self.system, self.rules = graph, system, rules
         self.model, self.bounds = system, None  # what is traced; bounds by the names of its weights
         self.half = isinstance(system, Half)
-        if isinstance(system, EightBit | Half):
+        if isinstance(system, Half):
             self.model = system.system
         if isinstance(system, EightBit):
+            self.model = system.computed()
             self.bounds = {f"system.{name}": bound for name, bound in system.bounds.items()}
         self.sizes = Sizes()
 
@@ -265,7 +268,7 @@ class _Search:
             "pool_scores": (FLOAT, dead),
         }
         for number, part in enumerate(first):
-            carried[f"state_{number}"] = (HALF if self.half else FLOAT, g("Gather", part, rows, axis=0))  # [B * K, ...]
+            carried[f"state_{number}"] = (self.state_kinds[number], g("Gather", part, rows, axis=0))  # [B * K, ...]
         body = self._body(carried, nothing)
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
@@ -309,6 +312,7 @@ class _Search:
         inputs = (memory, mask, state, previous, torch.tensor(sizes.t))
         self.step = self._trace(_Step(self.model), inputs, exact=2 if self.system.publishes else 1)
         self.state_shapes = [part.shape[2:] for part in state]
+        self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in state]
         return names[len(memory) :]
 
     def _forced(self, B: str) -> None:

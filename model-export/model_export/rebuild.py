@@ -31,7 +31,7 @@ from model_export.bundle import (
     read_json,
     write_manifest,
 )
-from model_export.eight_bit import EightBit
+from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.runtime import Reference, rules_of
 from model_export.system import System

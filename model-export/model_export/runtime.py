@@ -15,7 +15,7 @@ from torch import Tensor
 from model_export import onnx_graph
 from model_export.alignment import choice_of, links, pharaoh
 from model_export.data import mask_of, pad
-from model_export.eight_bit import EightBit
+from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.search import Hypothesis, SearchRules, Steps, beam_search, best
 from model_export.system import System

@@ -87,6 +87,8 @@ def sharp_softmax(energies: Tensor, mask: Tensor | None) -> Tensor:
 class Attention(nn.Module):
     """Section 3.2.2, multi-head attention: queries [B, H, T, C] over keys and values [B, H, S, C]."""
 
+    exact = False  # whether the sums of a product are the same however many queries are asked
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.heads, self.scale = sizes.heads, (sizes.width // sizes.heads) ** -0.5
@@ -103,6 +105,16 @@ class Attention(nn.Module):
     def memory(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
         """Keys and values [B, H, S, C] of x [B * S, D]."""
         return self.split(self.key(x), sentences), self.split(self.value(x), sentences)
+
+    def nothing(self, like: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, H, 0, C] of no words yet; `like` [..., D] has their type."""
+        none = like.new_zeros(sentences, self.heads, 0, like.shape[-1] // self.heads)
+        return none, none
+
+    def queries(self, x: Tensor, sentences: int) -> Tensor:
+        """Scaled queries [B, H, T, C] of x [B * T, D]."""
+        scaled: Tensor = self.split(self.query(x), sentences) * self.scale
+        return scaled
 
     def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [B, K, H, 1, C] of words that do not see each other, x [B * K, D].
@@ -129,7 +141,8 @@ class Attention(nn.Module):
         A product with one query sums in another order than one with several; `paired` asks one query twice, so that
         an answer doesn't depend on how many were asked.
         """
-        queries = self.split(self.query(x), keys.shape[0]) * self.scale  # [B, H, T, C]
+        paired = paired and not self.exact
+        queries = self.queries(x, keys.shape[0])  # [B, H, T, C]
         if paired:
             queries = torch.cat([queries, queries[:, :, :1]], dim=2)
         mixed, weights = self.mix(queries, keys, values, mask)
@@ -297,8 +310,8 @@ class Transformer(System):
         memory = self.memory(encoded, B)
         if self.aligner is not None:
             memory.append(self.aligner.keys(embedded, encoded, B))  # [B, S, A]
-        nothing = encoded.new_zeros(B, self.sizes.heads, 0, self.sizes.width // self.sizes.heads)  # [B, H, 0, C]
-        return tuple(memory), (nothing,) * (2 * self.sizes.decoder_layers)
+        state = [part for layer in self.decoder_layers() for part in layer.self_attention.nothing(encoded, B)]
+        return tuple(memory), tuple(state)  # [B, H, 0, C] each
 
     def read(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and the encoder's output, [B * S, D] each."""

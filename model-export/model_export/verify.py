@@ -30,7 +30,7 @@ from model_export.bundle import (
     rounded,
 )
 from model_export.data import make_batch, mask_of
-from model_export.eight_bit import EightBit
+from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.runtime import SIXTEEN, BundleRuntime, Rebuilt, Reference
 from model_export.search import Hypothesis, Steps

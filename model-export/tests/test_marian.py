@@ -21,7 +21,7 @@ from model_export.__main__ import main
 from model_export.alignment import Choice
 from model_export.bundle import BundleError, read_golden, read_json, write_manifest
 from model_export.config import read_config
-from model_export.eight_bit import EightBit
+from model_export.eight_bit_system import EightBit
 from model_export.import_marian import import_marian
 from model_export.link_choices import ForcedBundle
 from model_export.marian import MarianError

@@ -34,6 +34,14 @@ public final class AlignmentMatrix {
         return weights[target * columns + source];
     }
 
+    /** The first weights of a row, as many as {@code into} holds. */
+    public void copyRow(int target, float[] into) {
+        if (into.length > columns) {
+            throw new IndexOutOfBoundsException(into.length + " of " + columns);
+        }
+        System.arraycopy(weights, target * columns, into, 0, into.length);
+    }
+
     /** Mean over rows of entropy / log(columns): 0 when every row is one-hot, 1 when every row is uniform. */
     public double normalizedEntropy() {
         if (rows == 0 || columns == 1) {

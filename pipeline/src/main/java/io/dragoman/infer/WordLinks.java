@@ -178,13 +178,15 @@ public final class WordLinks {
 
     private static float[] tokenRow(AlignmentMatrix matrix, int row, int columns, LinkChoice choice) {
         float[] weights = new float[columns];
-        float sum = 0;
-        for (int column = 0; column < columns; column++) {
-            weights[column] = matrix.at(row, column);
-            sum += weights[column];
-        }
-        for (int column = 0; choice.end() == LinkChoice.End.RENORMALISED && column < columns; column++) {
-            weights[column] /= Math.max(sum, Float.MIN_NORMAL);
+        matrix.copyRow(row, weights);
+        if (choice.end() == LinkChoice.End.RENORMALISED) {
+            float sum = 0;
+            for (float weight : weights) {
+                sum += weight;
+            }
+            for (int column = 0; column < columns; column++) {
+                weights[column] /= Math.max(sum, Float.MIN_NORMAL);
+            }
         }
         return weights;
     }

@@ -34,12 +34,11 @@ record EncodedWeights(WeightEncoding encoding, ByteBuffer bytes, float error) {
         int before = 0;
         for (AlignmentMatrix block : width(encoding) == 0 ? List.<AlignmentMatrix>of() : blocks) {
             int after = columns - before - block.columns();
+            float[] weights = new float[block.columns()];
             for (int row = 0; row < block.rows(); row++) {
                 putZeros(bytes, encoding, before);
-                for (int column = 0; column < block.columns(); column++) {
-                    float weight = block.at(row, column);
-                    error = Math.max(error, Math.abs(put(bytes, encoding, weight) - weight));
-                }
+                block.copyRow(row, weights);
+                error = Math.max(error, put(bytes, encoding, weights));
                 putZeros(bytes, encoding, after);
             }
             before += block.columns();
@@ -71,12 +70,23 @@ record EncodedWeights(WeightEncoding encoding, ByteBuffer bytes, float error) {
         }
     }
 
+    /** Gives the largest error. */
+    private static float put(ByteBuffer bytes, WeightEncoding encoding, float[] weights) {
+        if (width(encoding) == Float.BYTES) {
+            bytes.asFloatBuffer().put(weights);
+            bytes.position(bytes.position() + weights.length * Float.BYTES);
+            return 0;
+        }
+        float error = 0;
+        for (float weight : weights) {
+            error = Math.max(error, Math.abs(put(bytes, encoding, weight) - weight));
+        }
+        return error;
+    }
+
+    /** Gives what it is read back as. */
     private static float put(ByteBuffer bytes, WeightEncoding encoding, float weight) {
         switch (encoding) {
-            case FLOAT32, FLOAT32_BLOCKS -> {
-                bytes.putFloat(weight);
-                return weight;
-            }
             case FLOAT16, FLOAT16_BLOCKS -> {
                 short half = Half.fromWeight(weight);
                 bytes.putShort(half);

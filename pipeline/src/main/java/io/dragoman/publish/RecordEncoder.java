@@ -1,12 +1,12 @@
 package io.dragoman.publish;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
+import io.dragoman.schema.BinaryWriter;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.apache.avro.message.BinaryMessageEncoder;
-import org.apache.avro.specific.SpecificData;
+import org.apache.avro.Schema;
+import org.apache.avro.SchemaNormalization;
 import org.apache.avro.specific.SpecificRecordBase;
 
 /** An Avro record to the bytes of a value. Implementations are safe for many threads. */
@@ -16,19 +16,19 @@ public interface RecordEncoder {
 
     /** Avro single-object encoding (C3 01, 8-byte fingerprint of the schema): needs no registry. */
     static RecordEncoder singleObject() {
-        // An encoder takes its schema's fingerprint when it is made, which costs more than encoding a record.
-        Map<Class<?>, BinaryMessageEncoder<SpecificRecordBase>> encoders = new ConcurrentHashMap<>();
-        return (topic, record) -> {
-            BinaryMessageEncoder<SpecificRecordBase> encoder = encoders.computeIfAbsent(
-                    record.getClass(), type -> new BinaryMessageEncoder<>(SpecificData.get(), record.getSchema()));
-            try {
-                ByteBuffer bytes = encoder.encode(record);
-                byte[] value = new byte[bytes.remaining()];
-                bytes.get(value);
-                return value;
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
-        };
+        // taking a schema's fingerprint costs more than encoding a record
+        Map<Class<?>, BinaryWriter> writers = new ConcurrentHashMap<>();
+        return (topic, record) -> writers.computeIfAbsent(
+                        record.getClass(), type -> new BinaryWriter(record.getSchema(), header(record.getSchema())))
+                .write(record);
+    }
+
+    private static byte[] header(Schema schema) {
+        return ByteBuffer.allocate(10)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .put((byte) 0xC3)
+                .put((byte) 1)
+                .putLong(SchemaNormalization.parsingFingerprint64(schema))
+                .array();
     }
 }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.regex.Pattern;
@@ -19,12 +20,16 @@ final class Vocabulary {
 
     private final String[] pieces;
     private final OptionalLong unknown;
-    private final boolean spellsBytes;
+    private final BitSet bytes = new BitSet(); // ids of pieces that stand for one
 
-    private Vocabulary(String[] pieces, OptionalLong unknown, boolean spellsBytes) {
-        this.pieces = pieces;
+    /** @param written the pieces as the file has them */
+    private Vocabulary(String[] written, OptionalLong unknown, boolean spellsBytes) {
+        this.pieces = new String[written.length];
         this.unknown = unknown;
-        this.spellsBytes = spellsBytes;
+        for (int id = 0; id < pieces.length; id++) {
+            pieces[id] = piece(written[id], id);
+            bytes.set(id, spellsBytes && BYTE_PIECE.matcher(pieces[id]).matches());
+        }
     }
 
     /** @throws IOException when the file cannot be read or has no vocabulary; the message says what is wrong */
@@ -87,12 +92,16 @@ final class Vocabulary {
         return unknown;
     }
 
-    /**
-     * A token's name. In the file, one that no text may be cut into has U+2581 and its id after it, and a language token
-     * has U+0002 before it.
-     */
+    /** A token's name. */
     String piece(long id) {
-        String written = pieces[Math.toIntExact(id)];
+        return pieces[Math.toIntExact(id)];
+    }
+
+    /**
+     * In the file, a piece that no text may be cut into has U+2581 and its id after it, and a language token has U+0002
+     * before it.
+     */
+    private static String piece(String written, int id) {
         String piece = written.startsWith("\u0002") ? written.substring(1) : written;
         String mark = "\u2581" + id;
         return piece.length() > mark.length() && piece.endsWith(mark)
@@ -102,7 +111,7 @@ final class Vocabulary {
 
     /** Whether the piece stands for one byte of UTF-8; never in a vocabulary that does not fall back to bytes. */
     boolean isByte(long id) {
-        return spellsBytes && BYTE_PIECE.matcher(piece(id)).matches();
+        return bytes.get(Math.toIntExact(id));
     }
 
     byte byteOf(long id) {

@@ -1,20 +1,16 @@
 package io.dragoman.wire;
 
+import io.dragoman.schema.BinaryWriter;
 import io.dragoman.schema.TrustedRecords;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.avro.Schema;
 import org.apache.avro.io.BinaryDecoder;
-import org.apache.avro.io.BinaryEncoder;
 import org.apache.avro.io.DecoderFactory;
-import org.apache.avro.io.EncoderFactory;
 import org.apache.avro.specific.SpecificData;
 import org.apache.avro.specific.SpecificDatumReader;
-import org.apache.avro.specific.SpecificDatumWriter;
 import org.apache.avro.specific.SpecificRecordBase;
 
 /**
@@ -28,7 +24,7 @@ public final class ConfluentFormat {
 
     private final SchemaRegistry registry;
     private final boolean autoRegister;
-    private final Map<String, Integer> ids = new ConcurrentHashMap<>();
+    private final Map<String, BinaryWriter> writers = new ConcurrentHashMap<>();
     private final Map<Integer, Schema> schemas = new ConcurrentHashMap<>();
 
     /**
@@ -47,27 +43,21 @@ public final class ConfluentFormat {
      * @throws RegistryException when the registry does not answer or refuses the schema
      */
     public void prepare(String topic, Schema schema) {
-        ids.computeIfAbsent(topic, t -> {
+        writer(topic, schema);
+    }
+
+    private BinaryWriter writer(String topic, Schema schema) {
+        return writers.computeIfAbsent(topic, t -> {
             String subject = t + "-value";
-            return autoRegister ? registry.register(subject, schema) : registry.lookUp(subject, schema);
+            int id = autoRegister ? registry.register(subject, schema) : registry.lookUp(subject, schema);
+            return new BinaryWriter(
+                    schema, ByteBuffer.allocate(HEADER).put(MAGIC).putInt(id).array());
         });
     }
 
     /** @throws RegistryException when the topic was not prepared and the registry does not answer */
     public byte[] encode(String topic, SpecificRecordBase record) {
-        prepare(topic, record.getSchema());
-        int id = ids.getOrDefault(topic, -1);
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        bytes.write(MAGIC);
-        bytes.writeBytes(ByteBuffer.allocate(Integer.BYTES).putInt(id).array());
-        BinaryEncoder encoder = EncoderFactory.get().binaryEncoder(bytes, null);
-        try {
-            new SpecificDatumWriter<SpecificRecordBase>(record.getSchema()).write(record, encoder);
-            encoder.flush();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return bytes.toByteArray();
+        return writer(topic, record.getSchema()).write(record);
     }
 
     /**

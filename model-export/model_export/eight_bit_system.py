@@ -1,0 +1,137 @@
+"""A Transformer in 8 bits: products with its matrices as `eight_bit` has them, its decoder's attention as
+`integer_attention` has it.
+
+What is added to all keys alike changes no softmax, so the decoder's keys are moved to the middle of their range: what
+models add to all of them can be many times as large as what tells them apart.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from model_export.eight_bit import Matrix, linear, rounded
+from model_export.integer_attention import Bounds, IntegerCrossAttention, IntegerSelfAttention
+from model_export.system import System, Tensors
+from model_export.transformer import Attention, Transformer
+
+MARGIN = 1.1  # how much larger than the largest seen an activation may get; more room is a coarser step for all
+GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
+
+
+class _Products(TorchFunctionMode):
+    """While it is on, `linear` stands for PyTorch's; `bounds` and `matrices`, which it fills, go by identity."""
+
+    def __init__(self, bounds: Mapping[int, float], matrices: dict[int, Matrix]) -> None:
+        super().__init__()
+        self.bounds, self.matrices = bounds, matrices
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear:
+            bias = args[2] if len(args) > 2 else None
+            key = id(args[1])
+            if key not in self.matrices:
+                self.matrices[key] = Matrix.of(args[1])
+            return linear(args[0], self.matrices[key], bias, self.bounds[key])
+        return func(*args, **(kwargs or {}))
+
+
+class _Watch(TorchFunctionMode):
+    """While it is on, it sees what goes into the products with some weights, and what comes out of them."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.largest = {id(weight): 0.0 for weight in weights}  # of what goes in
+        self.made: dict[int, Tensor] = {}  # [2, N]: the least and the most of each column that comes out
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is F.linear and id(args[1]) in self.largest:
+            key = id(args[1])
+            self.largest[key] = max(self.largest[key], float(args[0].abs().max()))
+            columns = found.flatten(0, -2)
+            ends = torch.stack([columns.amin(dim=0), columns.amax(dim=0)])
+            before = self.made.get(key, ends)
+            self.made[key] = torch.stack([torch.minimum(before[0], ends[0]), torch.maximum(before[1], ends[1])])
+        return found
+
+
+def bound_of(largest: float) -> float:
+    """What is taken for the largest there can be, of the largest that was seen."""
+    return math.ceil(largest * MARGIN * GRID) / GRID
+
+
+class EightBit(System):
+    """`system` with its matrices rounded to 8 bits and computed with as integers; for inference.
+
+    `system` itself, which goes on computing in float32, changes: its matrices are rounded, and `calibrate` moves its
+    decoder's keys.
+    """
+
+    system: Transformer
+
+    def __init__(self, system: Transformer) -> None:
+        super().__init__()
+        self.system, self.sizes, self.publishes = system.eval(), system.sizes, system.publishes
+        self.words = system.words
+        self.bounds: dict[str, float] = {}  # of weights' names
+        self.integer: Transformer | None = None  # once calibrated
+        self._bounds: dict[int, float] = {}
+        self._matrices: dict[int, Matrix] = {}
+        with torch.no_grad():
+            for module in system.modules():
+                if isinstance(module, nn.Linear | nn.Embedding):
+                    module.weight.copy_(torch.from_numpy(rounded(module.weight.numpy())))
+
+    @torch.no_grad()
+    def calibrate(self, run: Callable[[], object]) -> None:
+        """Finds the bounds of activations: `run` should use `system` on ordinary sentences, without padding."""
+        weights = {name: weight for name, weight in self.system.named_parameters() if weight.dim() == 2}
+        with _Watch(weights.values()) as watch:
+            run()
+        for name, weight in weights.items():
+            if largest := watch.largest[id(weight)]:
+                self.bounds[name] = bound_of(largest)
+                self._bounds[id(weight)] = self.bounds[name]
+        same = {id(part): part for part in (*self.system.parameters(), *self.system.buffers())}
+        self.integer = copy.deepcopy(self.system, same)  # other modules, the same parameters
+        for layer in self.integer.decoder_layers():
+            layer.self_attention = IntegerSelfAttention(layer.self_attention, _bounds(layer.self_attention, watch))
+            layer.cross_attention = IntegerCrossAttention(layer.cross_attention, _bounds(layer.cross_attention, watch))
+
+    def computed(self) -> Transformer:
+        if self.integer is None:
+            raise ValueError("8 bits need a calibration before they are computed with")
+        return self.integer
+
+    def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
+        with _Products(self._bounds, self._matrices):
+            return self.computed().encode(source_ids, mask)
+
+    def step(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
+        with _Products(self._bounds, self._matrices):
+            return self.computed().step(memory, mask, state, previous, t)
+
+    def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
+        with _Products(self._bounds, self._matrices):
+            return self.computed()(source_ids, mask, previous)  # type: ignore[no-any-return]
+
+
+def _bounds(attention: Attention, watch: _Watch) -> Bounds:
+    """Of an attention's parts; moves its keys to the middle of their range, in steps that float16 holds."""
+    least, most = watch.made[id(attention.key.weight)]  # [D]
+    before = attention.key.bias.clone()
+    attention.key.bias.copy_((before - (least + most) / 2).half().float())
+    moved = attention.key.bias - before
+    largest = [float(watch.made[id(part.weight)].abs().max()) for part in (attention.query, attention.value)]
+    key = float(torch.stack([least + moved, most + moved]).abs().max())
+    return Bounds(query=bound_of(largest[0]), key=bound_of(key), value=bound_of(largest[1]))

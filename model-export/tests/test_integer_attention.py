@@ -1,0 +1,187 @@
+"""The decoder's attention in 8 bits: near the exact one, the same however it is asked, and the same in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from model_export import kernels
+from model_export.eight_bit_system import EightBit
+from model_export.integer_attention import (
+    Bounds,
+    IntegerAttention,
+    IntegerCrossAttention,
+    IntegerSelfAttention,
+    rounded,
+)
+from model_export.traced import OPSET, Sizes, trace
+from model_export.transformer import Attention, Transformer
+from model_export.transformer import Sizes as ModelSizes
+
+MODEL = ModelSizes(vocabulary=30, width=32, inner=48, heads=4, encoder_layers=1, decoder_layers=2, dropout=0.0)
+BOUNDS = Bounds(query=4.0, key=4.0, value=4.0)
+KINDS = (IntegerSelfAttention, IntegerCrossAttention)
+
+
+def attention(kind: type[IntegerAttention]) -> tuple[Attention, IntegerAttention]:
+    torch.manual_seed(3)
+    plain = Attention(MODEL).eval()
+    return plain, kind(plain, BOUNDS)
+
+
+def mask_of_lengths(*lengths: int) -> Tensor:
+    return (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None])[:, None, None]  # [B, 1, 1, S]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_it_should_be_near_the_exact_one(kind: type[IntegerAttention]) -> None:
+    plain, integer = attention(kind)
+    x, words, mask = torch.randn(2 * 6, 32), torch.randn(2 * 9, 32), mask_of_lengths(9, 5)
+    expected, weights = plain(x, *plain.memory(words, 2), mask)
+    found, published = integer(x, *integer.memory(words, 2), mask)
+    assert 0 < float((found - expected).abs().mean()) < 0.03 * float(expected.abs().mean())
+    assert float((published - weights).abs().max()) < 0.02
+    torch.testing.assert_close(published.sum(dim=-1), torch.ones(2, 4, 6))
+    assert not (published * ~mask).any()
+
+
+@torch.no_grad()
+def test_even_attention_over_a_long_sentence_should_not_vanish() -> None:
+    """Each of 500 words has less than a 255th of it."""
+    plain, integer = attention(IntegerCrossAttention)
+    integer.bounds = BOUNDS._replace(value=0.25)
+    words = torch.zeros(500, 32)
+    expected, _ = plain(torch.randn(1, 32), *plain.memory(words, 1), mask_of_lengths(500))
+    found, _ = integer(torch.randn(1, 32), *integer.memory(words, 1), mask_of_lengths(500))
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_query_should_get_the_same_answer_alone_and_padding_change_nothing(kind: type[IntegerAttention]) -> None:
+    _, integer = attention(kind)
+    x, words = torch.randn(1 * 6, 32), torch.randn(1 * 9, 32)
+    queries, mask = integer.queries(x, 1), mask_of_lengths(9)
+    together, weights = integer.mix(queries, *integer.memory(words, 1), mask)  # [1, H, T, C], [1, H, T, S]
+    padded = torch.cat([words, torch.randn(4, 32)])
+    beside, _ = integer.mix(queries, *integer.memory(padded, 1), mask_of_lengths(9, 13)[:1])
+    assert beside.equal(together)
+    for row in range(6):
+        one = slice(row, row + 1)
+        alone, own_weights = integer.mix(queries[:, :, one], *integer.memory(words, 1), mask)
+        assert alone.equal(together[:, :, one])
+        assert own_weights.equal(weights[:, :, one])
+
+
+def test_numbers_beyond_the_bound_should_be_cut_off() -> None:
+    x = torch.tensor([-1e9, -2.0, 0.24, 0.26, 1e9])
+    assert rounded(x, 0.5, 0, torch.int8).tolist() == [-128, -4, 0, 1, 127]
+    assert rounded(x, 0.5, 128, torch.uint8).tolist() == [0, 124, 128, 129, 255]
+
+
+class _Step(nn.Module):
+    """One new word over what was written before it, as the decoder has it."""
+
+    def __init__(self, attend: IntegerAttention) -> None:
+        super().__init__()
+        self.attend = attend
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        query, key, value = self.attend.own(x, keys.shape[0])
+        return self.attend.mix(query, torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3), None)
+
+
+class _Look(nn.Module):
+    def __init__(self, attend: IntegerAttention) -> None:
+        super().__init__()
+        self.attend = attend
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        mixed: tuple[Tensor, Tensor] = self.attend(x, keys, values, mask)
+        return mixed
+
+
+def session(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., list[np.ndarray]]:
+    fragment = trace(module, inputs, Sizes())
+    kinds = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
+    kinds[torch.bool] = TensorProto.BOOL
+    graph = helper.make_graph(
+        fragment.nodes,
+        "attention",
+        [
+            helper.make_tensor_value_info(name, kinds[x.dtype], [None] * x.dim())
+            for name, x in zip(fragment.inputs, inputs, strict=True)
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in fragment.outputs],
+        list(fragment.constants.values()),
+    )
+    assert sum(node.op_type == "MatMulIntegerToFloat" for node in graph.node) == 2
+    imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(kernels.MICROSOFT, 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    made = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda *given: list(made.run(None, {n: x.numpy() for n, x in zip(fragment.inputs, given, strict=True)}))
+
+
+def assert_near(found: list[np.ndarray], expected: tuple[Tensor, ...]) -> None:
+    """But for shares that fall between two steps, which another exponential rounds the other way."""
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(a), b, atol=0.01, rtol=0.01)
+
+
+@torch.no_grad()
+def test_the_graph_should_look_at_the_source_as_pytorch_does() -> None:
+    _, integer = attention(IntegerCrossAttention)
+    sizes = Sizes()
+    x, words = torch.randn(sizes.B * sizes.K, 32), torch.randn(sizes.B * sizes.S, 32)
+    given = (x, *integer.memory(words, sizes.B), mask_of_lengths(*[1 + b for b in range(sizes.B - 1)], sizes.S))
+    assert_near(session(_Look(integer), given)(*given), integer(*given))
+
+
+@torch.no_grad()
+def test_the_graph_should_look_back_as_pytorch_does() -> None:
+    _, integer = attention(IntegerSelfAttention)
+    sizes = Sizes()
+    keys = torch.randint(0, 256, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.uint8)
+    values = torch.randint(-64, 65, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.int8)
+    given = (torch.randn(sizes.B * sizes.K, 32), keys, values)
+    assert_near(session(_Step(integer), given)(*given), _Step(integer)(*given))
+
+
+def calibrated() -> tuple[Transformer, EightBit]:
+    torch.manual_seed(4)
+    plain = Transformer(MODEL).eval()
+    with torch.no_grad():
+        for layer in plain.decoder_layers():
+            layer.cross_attention.key.bias += torch.linspace(-40, 40, 32)  # the same for all words
+    ids, mask = torch.randint(0, 30, (4, 7)), torch.ones(4, 7, dtype=torch.bool)
+    made = EightBit(plain)
+    made.calibrate(lambda: plain(ids, mask, ids))
+    return plain, made
+
+
+@torch.no_grad()
+def test_what_all_keys_share_should_cost_no_accuracy() -> None:
+    plain, made = calibrated()
+    ids, mask = torch.randint(0, 30, (4, 7)), torch.ones(4, 7, dtype=torch.bool)
+    assert all(layer.cross_attention.bounds.key < 10 for layer in made.computed().decoder_layers())  # type: ignore[union-attr]
+    (exact, _), (found, _) = plain(ids, mask, ids), made(ids, mask, ids)
+    assert float((found - exact).abs().mean()) < 0.03 * float(exact.abs().mean())
+
+
+def test_it_should_share_parameters_and_leave_the_plain_system_exact() -> None:
+    plain, made = calibrated()
+    assert {id(p) for p in made.computed().parameters()} == {id(p) for p in plain.parameters()}
+    assert not any(isinstance(module, IntegerAttention) for module in plain.modules())
+
+
+def test_a_system_that_was_not_calibrated_should_be_refused() -> None:
+    ids = torch.ones(1, 2, dtype=torch.long)
+    with pytest.raises(ValueError, match="need a calibration"):
+        EightBit(Transformer(MODEL)).encode(ids, ids > 0)
