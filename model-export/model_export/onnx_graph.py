@@ -152,8 +152,17 @@ class _Step(nn.Module):
         self.system = system
 
     def forward(self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor) -> tuple[Any, ...]:
-        logits, rows, moved = self.system.step(memory, mask, state, previous, t)
+        logits, rows, moved = self.system.ask(memory, mask, state, previous, t)
         return (logits, *(() if rows is None else (rows,)), *moved)
+
+
+class _Answer(nn.Module):
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, keys: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
+        return self.system.answer(keys, mask, queries)
 
 
 def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -248,7 +257,12 @@ class _Search:
             "parents": (INT, g("Expand", slots, slots2)),
             "log_probs": (FLOAT, g("Expand", g.number(0.0), slots2)),
         }
-        if self.system.publishes:
+        if self.model.asks_later:
+            of_beams = g("Concat", beams, g.ints(self.query_width), axis=0)  # [3]
+            none = g("Cast", g.number(0.0), to=self.query_kind)
+            nothing["queries"] = (self.query_kind, g("Expand", none, of_beams))  # [B, K, A]: even attention
+            nothing["seen"] = (INT, g("Expand", g.number(0), slots2))  # [B, 2K]
+        elif self.system.publishes:
             wide = g("Unsqueeze", even, g.ints(1))  # [B, 1, S]
             nothing["chosen"] = (FLOAT, g("Expand", wide, g("Concat", slots2, S, axis=0)))  # [B, 2K, S]
             if rules.shift:
@@ -273,12 +287,15 @@ class _Search:
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
         inputs = ["", start, *(value for _, value in carried.values())]
-        scans = ["attention" if name == "chosen" and not rules.shift else name for name in nothing]
+        names = {} if rules.shift else {"chosen": "attention"}
+        scans = [names.get(name, name) for name in nothing]
         g.nodes.append(helper.make_node("Loop", inputs, [*ends, *scans], name="decode", body=body))
         never = g("Expand", g.number(DEAD), beams)
         g.nodes.append(helper.make_node("Concat", [never, "last_pool_scores"], ["scores"], name="scores", axis=1))
-        if rules.shift and self.system.publishes:
-            self._shift()
+        if self.model.asks_later:
+            self._answer(B, S)
+        elif rules.shift and self.system.publishes:
+            self._shift("chosen", "inputs")
         found = [
             helper.make_tensor_value_info("tokens", INT, ["T", "B", "slots"]),
             helper.make_tensor_value_info("parents", INT, ["T", "B", "slots"]),
@@ -303,14 +320,22 @@ class _Search:
         with torch.no_grad():
             memory, first = self.system.encode(ids, ids > 0)
         self.memory = names[: len(memory)]
+        later = self.model.asks_later
+        stepped = memory[:-1] if later else memory
         mask = torch.ones(sizes.B, sizes.S, dtype=torch.bool)
         state = tuple(
             torch.zeros(sizes.B, sizes.K, *(size or sizes.t for size in part.shape[1:])).to(part.dtype)
             for part in first
         )
         previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
-        inputs = (memory, mask, state, previous, torch.tensor(sizes.t))
-        self.step = self._trace(_Step(self.model), inputs, exact=2 if self.system.publishes else 1)
+        inputs = (stepped, mask, state, previous, torch.tensor(sizes.t))
+        self.step = self._trace(_Step(self.model), inputs, exact=2 if self.system.publishes and not later else 1)
+        if later:
+            with torch.no_grad():
+                _, queries, _ = self.model.ask(*inputs)
+            assert queries is not None
+            self.query_width, self.query_kind = queries.shape[2], HALF if self.half else FLOAT
+            self.answer = self._trace(_Answer(self.model), (memory[-1], mask, queries), exact=1)
         self.state_shapes = [part.shape[2:] for part in state]
         self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in state]
         return names[len(memory) :]
@@ -324,13 +349,29 @@ class _Search:
         is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
-    def _shift(self) -> None:
+    def _answer(self, B: str, S: str) -> None:
+        """The attention of all steps at once, of their queries [T, B, K, A]."""
+        g = self.outer
+        T = g("Shape", "queries", start=0, end=1)
+        by_sentence = g("Transpose", "queries", perm=[1, 0, 2, 3])  # [B, T, K, A]
+        flat = g("Reshape", by_sentence, g("Concat", B, g.ints(-1, self.query_width), axis=0))  # [B, T * K, A]
+        [rows] = g.insert(self.answer, [self.memory[-1], self.mask, flat], "answer")  # [B, T * K, S]
+        rows = g("Reshape", rows, g("Concat", B, T, self.K, S, axis=0))
+        rows = g("Transpose", rows, perm=[1, 0, 2, 3])  # [T, B, K, S]
+        seen = g("Unsqueeze", "seen", g.ints(3))  # [T, B, 2K, 1]
+        chosen = g("GatherND", rows, seen, batch_dims=2)  # [T, B, 2K, S]
+        if self.rules.shift:
+            self._shift(chosen, rows)
+        else:
+            g.named("attention", chosen)
+
+    def _shift(self, chosen: str, inputs: str) -> None:
         """`search._published`: the running slots get the rows of the next step, where their token was read."""
         g = self.outer
         one, last, end = g.ints(1), g.ints(-1), g.ints(np.iinfo(np.int64).max)
-        beams = g("Slice", "chosen", g.ints(0), self.K, g.ints(2))  # [T, B, K, S]
-        pool = g("Slice", "chosen", self.K, end, g.ints(2))
-        later = g("Slice", "inputs", one, end, g.ints(0))  # [T - 1, B, K, S]
+        beams = g("Slice", chosen, g.ints(0), self.K, g.ints(2))  # [T, B, K, S]
+        pool = g("Slice", chosen, self.K, end, g.ints(2))
+        later = g("Slice", inputs, one, end, g.ints(0))  # [T - 1, B, K, S]
         read = g("Concat", later, g("Slice", beams, last, end, g.ints(0)), axis=0)
         g.nodes.append(helper.make_node("Concat", [read, pool], ["attention"], name="attention", axis=2))
 
@@ -346,7 +387,8 @@ class _Search:
                 g("Reshape", f"state_{number}_in", g("Concat", n, self.K, rest, axis=0), allowzero=1)
             )  # [n, K, ...]
         previous = g("Reshape", "previous_in", g("Concat", n, self.K, axis=0))  # [n, K]
-        memory = [g("Gather", part, "going_in", axis=0) for part in [*self.memory, self.mask]]
+        read = self.memory[:-1] if self.model.asks_later else self.memory
+        memory = [g("Gather", part, "going_in", axis=0) for part in [*read, self.mask]]
         inputs = dict(zip(self.step.inputs, [*memory, *state, previous, "t"], strict=True))
         logits, *made = g.insert(self.step, list(inputs.values()), "model")
         rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
@@ -401,7 +443,10 @@ class _Search:
             "log_probs": slots(log_prob, o.number(0.0)),
         }
         first_row = g("Slice", self.first_row, zero, n, zero)  # [n, 1]
-        if rows is not None:
+        if rows is not None and self.model.asks_later:
+            outputs["queries"] = rows  # [n, K, A]
+            outputs["seen"] = slots(parent, o.number(0))  # a beam for every slot
+        elif rows is not None:
             of_beam = slots(parent, o.number(0))  # a beam in every slot
             picked = g("Add", of_beam, first_row)  # [n, 2K]
             outputs["chosen"] = g("Gather", g("Reshape", rows, self.as_rows), picked, axis=0)  # [n, 2K, S]
@@ -443,10 +488,9 @@ class _Search:
             results.append(helper.make_tensor_value_info(out, kind, shapes[name]))
         for name, (kind, otherwise) in nothing.items():
             out = g.named(f"{name}_now", self._whole(g, otherwise, outputs[name]))
-            width = "K" if name == "inputs" else "slots"
-            results.append(
-                helper.make_tensor_value_info(out, kind, ["B", width, *(["S"] if name in ("chosen", "inputs") else [])])
-            )
+            width = "K" if name in ("inputs", "queries") else "slots"
+            depths: dict[str, list[str | int | None]] = {"chosen": ["S"], "inputs": ["S"], "queries": [None]}
+            results.append(helper.make_tensor_value_info(out, kind, ["B", width, *depths.get(name, [])]))
         return helper.make_graph(g.nodes, "step", given, results)
 
     def _whole(self, g: Graph, otherwise: str, value: str) -> str:

@@ -32,6 +32,11 @@ class System(nn.Module):
     words: Tensor | None = None  # [W], ascending: the words that logits are of, when they are not of all V
     sizes: Any  # the dimensions: a frozen dataclass whose first field is `vocabulary`
 
+    @property
+    def asks_later(self) -> bool:
+        """Whether `ask` and `answer` make the rows of attention, of all steps at once, because no step needs them."""
+        return False
+
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         """Memory that stays the same from step to step, and the first state; each tensor [B, ...].
 
@@ -48,6 +53,16 @@ class System(nn.Module):
         `previous` [B, K] int64 is the word before (the start token at t = 0); `t` is a scalar int64, steps done.
         Attention rows sum to 1 and are exactly 0 where the mask is false.
         """
+        raise NotImplementedError
+
+    def ask(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
+        """`step`, or when it `asks_later` the same without the last of `memory`, and queries [B, K, A] for rows."""
+        return self.step(memory, mask, state, previous, t)
+
+    def answer(self, keys: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
+        """Rows [B, N, S] of attention to queries [B, N, A] of any steps; `keys` [B, ...] is the last of `memory`."""
         raise NotImplementedError
 
     def log_probs(self, logits: Tensor) -> Tensor:

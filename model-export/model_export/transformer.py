@@ -224,16 +224,18 @@ class AlignmentHead(nn.Module):
         keys: Tensor = self.key(torch.cat([embedded, encoded], dim=1))  # [B * S, A]
         return keys.reshape(sentences, -1, keys.shape[1])
 
-    def forward(self, looking: list[Tensor], keys: Tensor, mask: Tensor, paired: bool = False) -> Tensor:
-        """Weights [B, T, S] of L states [B * T, D]; `paired` as in `Attention`."""
-        queries = self.query(torch.cat(looking, dim=1))  # [B * T, A]
-        queries = queries.reshape(keys.shape[0], -1, keys.shape[2])  # [B, T, A]
-        if paired:
-            queries = torch.cat([queries, queries[:, :1]], dim=1)
+    def queries(self, looking: list[Tensor], sentences: int) -> Tensor:
+        """[B, T, A] of L states [B * T, D]."""
+        queries: Tensor = self.query(torch.cat(looking, dim=1))  # [B * T, A]
+        return queries.reshape(sentences, -1, queries.shape[1])
+
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Weights [B, T, S]; one query is asked twice, see `Attention.forward`."""
+        queries = torch.cat([queries, queries[:, :1]], dim=1)
         energies = (queries * self.scale) @ keys.transpose(1, 2)  # [B, T, S]
         mask = mask[:, None]  # [B, 1, S]
         weights = sharp_softmax(energies.masked_fill(~mask, float("-inf")).float(), mask)
-        return weights[:, :-1] if paired else weights
+        return weights[:, :-1]
 
 
 class Known(NamedTuple):
@@ -271,6 +273,10 @@ class Transformer(System):
                 nn.init.xavier_uniform_(parameter)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+    @property
+    def asks_later(self) -> bool:
+        return self.aligner is not None
 
     def decoder_layers(self) -> Iterator[DecoderLayer]:
         for layer in self.decoder:
@@ -328,6 +334,17 @@ class Transformer(System):
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
+        logits, rows, grown = self.ask(memory, mask, state, previous, t)
+        return logits, self.answer(memory[-1], mask, rows) if self.asks_later else rows, grown
+
+    def answer(self, keys: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
+        assert self.aligner is not None
+        rows: Tensor = self.aligner(queries, keys, mask)  # [B, N, S]
+        return rows
+
+    def ask(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor, Tensors]:
         B = previous.shape[0]
         x = self.embed(previous, self.positions[t])  # [B * K, D]
         looked_at = mask[:, None, None]  # [B, 1, 1, S]
@@ -344,7 +361,7 @@ class Transformer(System):
                 rows = self.published(weights)  # [B, K, S]
             grown += [keys, values]
         if self.aligner is not None:
-            rows = self.aligner(looking, memory[-1], mask, paired=True)  # [B, K, S]
+            rows = self.aligner.queries(looking, B)  # [B, K, A]
         return self.logits(x, B), rows, tuple(grown)
 
     def known(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> Known:
@@ -367,7 +384,7 @@ class Transformer(System):
         if self.aligner is None:
             return self.published(known.weights[self.sizes.published_layer])
         keys = self.aligner.keys(known.embedded, known.encoded, mask.shape[0])  # [B, S, A]
-        rows: Tensor = self.aligner(known.looking, keys, mask)
+        rows: Tensor = self.aligner(self.aligner.queries(known.looking, mask.shape[0]), keys, mask)
         return rows
 
     def attentions(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, list[Tensor]]:
