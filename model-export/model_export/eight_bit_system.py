@@ -64,8 +64,8 @@ class _Watch(TorchFunctionMode):
 
 
 def bound_of(largest: float) -> float:
-    """What is taken for the largest there can be, of the largest that was seen."""
-    return math.ceil(largest * MARGIN * GRID) / GRID
+    """What is taken for the largest there can be, of the largest that was seen; never 0, which no step is made of."""
+    return max(1, math.ceil(largest * MARGIN * GRID)) / GRID
 
 
 class EightBit(System):
@@ -97,8 +97,8 @@ class EightBit(System):
         with _Watch(weights.values()) as watch:
             run()
         for name, weight in weights.items():
-            if largest := watch.largest[id(weight)]:
-                self.bounds[name] = bound_of(largest)
+            if id(weight) in watch.made:
+                self.bounds[name] = bound_of(watch.largest[id(weight)])
                 self._bounds[id(weight)] = self.bounds[name]
         same = {id(part): part for part in (*self.system.parameters(), *self.system.buffers())}
         self.integer = copy.deepcopy(self.system, same)  # other modules, the same parameters

@@ -37,7 +37,11 @@ class Bounds(NamedTuple):
 
 
 def rounded(x: Tensor, step: float, zero: int, kind: torch.dtype) -> Tensor:
-    """x / step + zero as whole numbers of `kind` (uint8 or int8); what is beyond them is cut off."""
+    """x / step + zero as whole numbers of `kind` (uint8 or int8); what is beyond them is cut off.
+
+    What has 7 bits and is beyond its bound takes the eighth: where that saturates, see `eight_bit`, is a matter of the
+    processor, not of the batch.
+    """
     at = torch.tensor(step, dtype=torch.float32)
     if torch.onnx.is_in_onnx_export():
         given = (x, at, torch.tensor(zero, dtype=kind))

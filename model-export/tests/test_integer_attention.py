@@ -175,6 +175,16 @@ def test_what_all_keys_share_should_cost_no_accuracy() -> None:
     assert float((found - exact).abs().mean()) < 0.03 * float(exact.abs().mean())
 
 
+def test_a_part_that_is_always_0_should_have_a_step_all_the_same() -> None:
+    plain = Transformer(MODEL).eval()
+    for layer in plain.decoder_layers():
+        nn.init.zeros_(layer.cross_attention.value.weight)
+    ids, mask = torch.randint(0, 30, (4, 7)), torch.ones(4, 7, dtype=torch.bool)
+    made = EightBit(plain)
+    made.calibrate(lambda: plain(ids, mask, ids))
+    assert made(ids, mask, ids)[0].isfinite().all()
+
+
 def test_it_should_share_parameters_and_leave_the_plain_system_exact() -> None:
     plain, made = calibrated()
     assert {id(p) for p in made.computed().parameters()} == {id(p) for p in plain.parameters()}
