@@ -13,6 +13,7 @@ from `search.py`, with the same result:
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
   * a system that writes some words only has logits of those, and their columns become words after the cut;
+  * rows of attention that no step needs (`System.asks_later`) are worked out behind the Loop, for all steps at once;
   * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once.
 
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
