@@ -84,19 +84,21 @@ record EncodedWeights(WeightEncoding encoding, ByteBuffer bytes, float error) {
         return error;
     }
 
-    /** Gives what it is read back as. */
+    /** One of less than 32 bits; gives what it is read back as. */
     private static float put(ByteBuffer bytes, WeightEncoding encoding, float weight) {
-        switch (encoding) {
+        return switch (encoding) {
             case FLOAT16, FLOAT16_BLOCKS -> {
                 short half = Half.fromWeight(weight);
                 bytes.putShort(half);
-                return Half.toFloat(half);
+                yield Half.toFloat(half);
             }
-            default -> {
+            case UINT8, UINT8_BLOCKS -> {
                 int level = Math.round(weight * 255);
                 bytes.put((byte) level);
-                return level / 255f;
+                yield level / 255f;
             }
-        }
+            case FLOAT32, FLOAT32_BLOCKS, NONE ->
+                throw new IllegalArgumentException(encoding + " has no weights of less than 32 bits");
+        };
     }
 }
