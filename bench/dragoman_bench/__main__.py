@@ -46,9 +46,16 @@ def add_contest(top: argparse.ArgumentParser) -> None:
         help="sentences, or sentences and their references split by one TAB, .zst or plain (the samples, without BLEU)",
     )
     top.add_argument("--swap", action="store_true", help="the second column is the source")
-    top.add_argument("--sentences", type=positive, default=2048, metavar="N", help="how many of them (2048)")
+    top.add_argument("--sentences", type=positive, default=4096, metavar="N", help="how many of them (4096)")
     top.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds (5)")
     top.add_argument("--singly", type=positive, default=100, metavar="N", help="how many to ask one by one (100)")
+    top.add_argument(
+        "--warm-up",
+        type=positive,
+        default=90,
+        metavar="SECONDS",
+        help="how long the pipeline runs before the first round: its JVM compiles meanwhile (90)",
+    )
     top.add_argument("--beam", type=positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")
     top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")
 
@@ -74,7 +81,9 @@ def _measure(options: argparse.Namespace) -> None:
     contest = Contest.of(options, ("int8", "float32"), "cpu", say)
     compared = kept(options.out / "results.json")
     for beam in options.beam:
-        compared = with_one_more(compared, contest.hold(beam, options.rounds, options.singly, options.only, say))
+        compared = with_one_more(
+            compared, contest.hold(beam, options.rounds, options.singly, options.warm_up, options.only, say)
+        )
         keep(compared, options.out / "results.json")
 
 

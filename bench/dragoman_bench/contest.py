@@ -79,7 +79,13 @@ class Contest:
             )
 
     def hold(
-        self, beam: int, rounds: int, singly: int, only: Sequence[str] | None, say: Callable[[str], None]
+        self,
+        beam: int,
+        rounds: int,
+        singly: int,
+        warm_up: float,
+        only: Sequence[str] | None,
+        say: Callable[[str], None],
     ) -> Comparison:
         """All engines, or those whose name holds one of the words `only`."""
         tokenizer = MarianTokenizer.from_pretrained(self.checkpoint)
@@ -94,12 +100,13 @@ class Contest:
                 count=len(self.rows),
                 rounds=rounds,
                 singly=min(singly, len(self.rows)),
+                warm_up=warm_up,
                 tokens=lambda texts: sum(len(tokenizer(text_target=text).input_ids) for text in texts),
                 bleu=(lambda texts: sacrebleu.corpus_bleu(texts, [references]).score) if references else None,
                 say=say,
             )
         return Comparison(
-            self.name, self.parameters, beam, threads(), self.longest, len(self.rows), self.source, figures
+            self.name, self.parameters, beam, threads(), self.longest, len(self.rows), self.source, figures, warm_up
         )
 
 

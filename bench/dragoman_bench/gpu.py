@@ -77,7 +77,9 @@ def _measure(options: argparse.Namespace) -> None:
     file = options.out / "gpu.json"
     compared = kept(file)
     for beam in options.beam:
-        compared = with_one_more(compared, contest.hold(beam, options.rounds, options.singly, options.only, say))
+        compared = with_one_more(
+            compared, contest.hold(beam, options.rounds, options.singly, options.warm_up, options.only, say)
+        )
         keep(compared, file)
     if options.soak > 0:
         state = _soaked(contest, options).state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ class Contestant:
     name: str
     engine: str
     what: str
+    compiled: bool = False  # as it goes, by a JVM
     most: int = 1 << 30  # sentences of a timed round: so that a slow one does not hold up the others
 
 
@@ -58,6 +60,7 @@ class Comparison:
     sentences: int
     source: str
     rows: list[Figures]
+    warm_up: float = 0.0  # seconds of what is compiled as it goes
 
     def state(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,15 +74,15 @@ class Comparison:
 
 
 CONTESTANTS = (
-    Contestant("Dragoman int8, end to end", "dragoman int8", "pipeline"),
+    Contestant("Dragoman int8, end to end", "dragoman int8", "pipeline", compiled=True),
     Contestant("Dragoman int8, engine", "dragoman int8", "engine"),
     Contestant("CTranslate2 int8", "ctranslate2 int8", "engine"),
     Contestant("CTranslate2 int8, return_attention", "ctranslate2 int8", "attention"),
-    Contestant("Dragoman float32, end to end", "dragoman float32", "pipeline"),
+    Contestant("Dragoman float32, end to end", "dragoman float32", "pipeline", compiled=True),
     Contestant("Dragoman float32, engine", "dragoman float32", "engine"),
     Contestant("CTranslate2 float32", "ctranslate2 float32", "engine"),
     Contestant("CTranslate2 float32, return_attention", "ctranslate2 float32", "attention"),
-    Contestant("Dragoman float16, end to end", "dragoman float16", "pipeline"),
+    Contestant("Dragoman float16, end to end", "dragoman float16", "pipeline", compiled=True),
     Contestant("Dragoman float16, engine", "dragoman float16", "engine"),
     Contestant("CTranslate2 float16", "ctranslate2 float16", "engine"),
     Contestant("CTranslate2 float16, return_attention", "ctranslate2 float16", "attention"),
@@ -118,22 +121,27 @@ def compare(
     count: int,
     rounds: int,
     singly: int,
+    warm_up: float,
     tokens: Callable[[Sequence[str]], int],
     bleu: Callable[[Sequence[str]], float] | None,
     say: Callable[[str], None],
 ) -> list[Figures]:
     """Figures of the contestants whose engine is there.
 
-    `singly` sentences are asked one by one; `tokens` counts the target tokens of translations, `bleu` scores them.
+    `singly` sentences are asked one by one; a JVM has `warm_up` seconds to compile what is often used; `tokens` counts
+    the target tokens of translations, `bleu` scores them.
     """
     contestants = [contestant for contestant in CONTESTANTS if contestant.engine in engines]
     figures = {c.name: Figures(c.name, min(count, c.most)) for c in contestants}
     texts: dict[str, list[str]] = {}
     for contestant in contestants:
         say(f"{contestant.name}: warming up")
+        start = time.monotonic()
         engines[contestant.engine].ask(contestant.what, min(count, 64))
         # A whole round: caches, compilers, batch sizes; and all translations, to compare and to score
         texts[contestant.name] = engines[contestant.engine].ask(contestant.what, count).texts
+        while contestant.compiled and time.monotonic() - start < warm_up:
+            engines[contestant.engine].ask(contestant.what, count)
     for turn in range(rounds):
         for contestant in contestants if turn % 2 == 0 else reversed(contestants):
             found = figures[contestant.name]

@@ -29,7 +29,9 @@ Made by `bench/run`; see `bench/run --help`. Every engine is a process of its ow
 round, and they take turns on the same sentences, weights, beam size, threads and longest output. CTranslate2 and
 Hugging Face get ids, and run at the batch size that was fastest for them here; Dragoman's *engine* gets ids as well,
 *end to end* goes from a sentence sent to Kafka to its translation and alignment records seen by a `read_committed`
-consumer: tokenisation, exactly-once and Avro included, alignments of every sentence published. BLEU is sacrebleu's.
+consumer: tokenisation, exactly-once and Avro included, alignments of every sentence published. It is a pipeline that
+has been running for a while: its JVM goes on compiling for a minute or more, so it runs for as many seconds as
+`--warm-up` says before the first round, with the flags of `bin/dragoman run`. BLEU is sacrebleu's.
 *As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
 letter. At the longest, where `generate()` and Dragoman put the end, CTranslate2 chooses one more word: the model of
 OPUS-MT's size, whose random weights end nothing, has none as reference there.
@@ -49,7 +51,9 @@ def _section(found: Comparison, command: str) -> str:
         f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
         f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
         f"`{command} {which} {found.model} --text {found.source} --sentences {found.sentences}"
-        f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)} --beam {found.beam}`\n",
+        f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)}"
+        + (f" --warm-up {found.warm_up:.0f}" if found.warm_up else "")
+        + f" --beam {found.beam}`\n",
         "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference"
         " |",
         "| --- | --- | --- | --- | --- | --- | --- |",

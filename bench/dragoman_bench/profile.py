@@ -37,6 +37,7 @@ from dragoman_bench.texts import HOME, sentences
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
 HYPOTHESES = 64  # of a batch: what the pipeline takes on a CPU
 LONGEST = 256
+WARM_UP = 90.0  # seconds
 PARTS = {"encode.": "encoder", "model.": "decoder step", "step_": "search"}  # by the beginning of a node's name
 KINDS = {
     "products, 8 bits": ("MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul"),
@@ -253,11 +254,12 @@ class Threads:
 
 
 def measure_threads(bundle: Path, file: Path, count: int, beam_size: int, rounds: int, log: Path) -> Threads:
-    """The median round's wall time and the rounds' mean processor time by kind of thread, after two to warm up."""
+    """The median round's wall time and the rounds' mean processor time by kind of thread, once the JVM has compiled."""
     command: list[str | Path] = [HOME / "bin/dragoman", "bench", "--on-request", "--bundle", bundle, "--file", file]
     command += ["--beam-size", str(beam_size)]
     with log.open("w") as err, Engine("dragoman", command, err) as engine:
-        for _ in range(2):
+        start = time.monotonic()
+        while time.monotonic() - start < WARM_UP:
             engine.ask("pipeline", count)
         before = thread_seconds(engine.pid)
         walls = [engine.ask("pipeline", count).seconds for _ in range(rounds)]

@@ -57,9 +57,11 @@ class Fake:
         return Answer(count / self.rate, [self.word] * count, [1.0] * count, 1000, "")
 
 
-def compared(**engines: Any) -> list[Figures]:
+def compared(warm_up: float = 0.0, **engines: Any) -> list[Figures]:
     named = {name.replace("_", " "): engine for name, engine in engines.items()}
-    return compare(named, 300, 3, 5, lambda texts: 2 * len(texts), lambda texts: float(len(texts)), lambda _: None)
+    return compare(
+        named, 300, 3, 5, warm_up, lambda texts: 2 * len(texts), lambda texts: float(len(texts)), lambda _: None
+    )
 
 
 def test_rounds_should_take_turns_and_be_counted() -> None:
@@ -77,6 +79,13 @@ def test_rounds_should_take_turns_and_be_counted() -> None:
     assert ratio(first, last) == (2.0, 2.0, 2.0)
     in_turn = ["pipeline", "engine", "engine", "pipeline", "pipeline", "engine"]
     assert ours.asked[4:10] == in_turn
+
+
+def test_what_is_compiled_as_it_goes_should_be_warmed_up() -> None:
+    ours, theirs = Fake(20.0, "a"), Fake(10.0, "a")
+    compared(0.05, dragoman_int8=ours, ctranslate2_int8=theirs)
+    assert ours.asked.count("pipeline") > ours.asked.count("engine")
+    assert theirs.asked.count("engine") == ours.asked.count("engine")
 
 
 def test_translations_unlike_the_references_should_show() -> None:

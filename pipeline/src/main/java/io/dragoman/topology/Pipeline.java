@@ -383,6 +383,8 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.max.partition.fetch.bytes", "65536");
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "zstd");
+        // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its own.
+        settings.put("producer.batch.size", "131072");
         settings.put("enable.metrics.push", "false");
         settings.put(
                 StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, config.integer(DragomanConfig.READ_AHEAD_ROWS));
