@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from dragoman_bench.engines import Answer, Engine
 
+READ_AHEAD = "read.ahead.rows=4000"  # peers are given all sentences before they form a batch
 REFERENCE = "transformers float32"
 
 
@@ -107,7 +108,7 @@ def commands(
         engine, _, kind = name.partition(" ")
         if engine == "dragoman":
             found[name] = [home / "bin/dragoman", "bench", "--on-request", "--bundle", models[name], "--file", file]
-            found[name] += ["--beam-size", str(beam), "--set", f"model.device={device}"]
+            found[name] += ["--beam-size", str(beam), "--set", f"model.device={device}", "--set", READ_AHEAD]
         else:
             found[name] = [python, "-m", "dragoman_bench.peer", engine, "--model", models.get(name, checkpoint)]
             found[name] += ["--checkpoint", checkpoint, "--type", kind or "float32", "--file", file]

@@ -2,7 +2,7 @@ package io.dragoman.batch;
 
 import io.dragoman.config.Priority;
 import java.util.ArrayList;
-import java.util.Comparator;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
@@ -107,23 +107,23 @@ public final class BatchAssembler<T> {
             return List.of();
         }
         int considered = Math.min(limits.window(), waiting.size());
-        List<Integer> byLength = new ArrayList<>(considered);
+        long[] byLength = new long[considered]; // the length before the place in line: one sort of plain numbers
         for (int i = 0; i < considered; i++) {
-            byLength.add(i);
+            byLength[i] = ((long) waiting.get(i).length() << Integer.SIZE) | i;
         }
-        byLength.sort(
-                Comparator.comparingInt((Integer i) -> waiting.get(i).length()).thenComparing(i -> i));
-        return remove(chooseAround(byLength, byLength.indexOf(0)));
+        long first = byLength[0];
+        Arrays.sort(byLength);
+        return remove(chooseAround(byLength, Arrays.binarySearch(byLength, first)));
     }
 
     /**
      * Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold; then takes
      * as many as carry the most tokens for their cost.
      */
-    private boolean[] chooseAround(List<Integer> byLength, int first) {
-        boolean[] chosen = new boolean[byLength.size()];
-        int[] order = new int[Math.min(limits.rows(), byLength.size())];
-        order[0] = byLength.get(first);
+    private boolean[] chooseAround(long[] byLength, int first) {
+        boolean[] chosen = new boolean[byLength.length];
+        int[] order = new int[Math.min(limits.rows(), byLength.length)];
+        order[0] = placeAt(byLength, first);
         int shorter = first - 1;
         int longer = first + 1;
         int base = lengthAt(byLength, first);
@@ -132,7 +132,7 @@ public final class BatchAssembler<T> {
         double bestYield = (double) tokens / (limits.runCost() + width(longest));
         int bestRows = 1;
         for (int rows = 1; rows < order.length; rows++) {
-            boolean canLonger = longer < byLength.size()
+            boolean canLonger = longer < byLength.length
                     && (rows + 1L) * width(lengthAt(byLength, longer)) <= limits.paddedTokens();
             boolean canShorter = shorter >= 0 && (rows + 1L) * width(longest) <= limits.paddedTokens();
             if (!canLonger && !canShorter) {
@@ -142,7 +142,7 @@ public final class BatchAssembler<T> {
                     && (!canShorter || lengthAt(byLength, longer) - base <= base - lengthAt(byLength, shorter));
             int position = goLonger ? longer++ : shorter--;
             longest = Math.max(longest, lengthAt(byLength, position));
-            order[rows] = byLength.get(position);
+            order[rows] = placeAt(byLength, position);
             tokens += lengthAt(byLength, position);
             double yield = tokens / (limits.runCost() + (rows + 1.0) * width(longest));
             if (yield >= bestYield) {
@@ -160,8 +160,12 @@ public final class BatchAssembler<T> {
         return limits.widths().of(longest);
     }
 
-    private int lengthAt(List<Integer> byLength, int position) {
-        return waiting.get(byLength.get(position)).length();
+    private static int lengthAt(long[] byLength, int position) {
+        return (int) (byLength[position] >>> Integer.SIZE);
+    }
+
+    private static int placeAt(long[] byLength, int position) {
+        return (int) byLength[position];
     }
 
     private List<T> remove(boolean[] chosen) {

@@ -183,7 +183,7 @@ public final class DragomanConfig {
             .define(
                     BATCH_WINDOW_ROWS,
                     Type.INT,
-                    512,
+                    4096,
                     atLeast(1),
                     LOW,
                     "How many waiting sentences a batch is picked from by length. More means less padding.")

@@ -70,6 +70,9 @@ public final class Pipeline implements AutoCloseable {
     private static final int TOKENS = 4096;
 
     private static final int TOKENS_ON_GPU = 16_384;
+    /** Of a partition for each sentence read ahead: about half of them come of one partition. */
+    private static final long FETCHED_BYTES = 64;
+
     private static final int THREAD_REPLACEMENTS = 10;
     /** A poll that began before the look-ahead stopped has handed its records on within this. */
     private static final Duration LAST_POLL = Duration.ofMillis(200);
@@ -377,17 +380,20 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.max.poll.interval.ms", "300000");
         // A stream thread polls again only when all it polled is processed: what one poll brings is what batches are
         // picked from, and at its end the model waits for the next.
-        settings.put("consumer.max.poll.records", String.valueOf(config.integer(DragomanConfig.READ_AHEAD_ROWS)));
+        int readAhead = config.integer(DragomanConfig.READ_AHEAD_ROWS);
+        settings.put("consumer.max.poll.records", String.valueOf(readAhead));
         // A consumer hands out all it fetched of one partition before the next: small fetches let partitions take
         // turns.
-        settings.put("consumer.max.partition.fetch.bytes", "65536");
+        settings.put(
+                "consumer.max.partition.fetch.bytes",
+                String.valueOf(Math.max(1 << 16, Math.min(1 << 20, readAhead * FETCHED_BYTES))));
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "zstd");
-        // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its own.
+        // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its
+        // own.
         settings.put("producer.batch.size", "131072");
         settings.put("enable.metrics.push", "false");
-        settings.put(
-                StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, config.integer(DragomanConfig.READ_AHEAD_ROWS));
+        settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, readAhead);
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, config.integer(DragomanConfig.STREAM_THREADS));
         settings.put(StreamsConfig.POLL_MS_CONFIG, "20");
         settings.putAll(config.kafka());

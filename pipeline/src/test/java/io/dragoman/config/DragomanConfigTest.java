@@ -48,7 +48,7 @@ class DragomanConfigTest {
         expected.put("batch.max.rows", "0");
         expected.put("batch.max.tokens", "0");
         expected.put("batch.linger.ms", "5");
-        expected.put("batch.window.rows", "512");
+        expected.put("batch.window.rows", "4096");
         expected.put("batch.run.cost.tokens", "0");
         expected.put("priority.allowance.ms", "2000");
         expected.put("model.device", "cpu");

@@ -48,7 +48,7 @@ class PipelineTest {
     void shouldTakeBatchLimitsFromTheSettings() {
         var manifest = FakeTranslationModel.manifest("fr", "en", 20);
         assertEquals(
-                new BatchLimits(64, 4096, Duration.ofMillis(5), 512, 256, Duration.ofSeconds(2)),
+                new BatchLimits(64, 4096, Duration.ofMillis(5), 4096, 256, Duration.ofSeconds(2)),
                 Pipeline.batchLimits(config(), manifest));
         assertEquals(
                 new BatchLimits(8, 99, Duration.ZERO, 7, 256, Duration.ofSeconds(2)),
