@@ -46,7 +46,7 @@ def add_contest(top: argparse.ArgumentParser) -> None:
         help="sentences, or sentences and their references split by one TAB, .zst or plain (the samples, without BLEU)",
     )
     top.add_argument("--swap", action="store_true", help="the second column is the source")
-    top.add_argument("--sentences", type=positive, default=4096, metavar="N", help="how many of them (4096)")
+    top.add_argument("--sentences", type=positive, default=4096, metavar="N", help="the first N of them (4096)")
     top.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds (5)")
     top.add_argument("--singly", type=positive, default=100, metavar="N", help="how many to ask one by one (100)")
     top.add_argument(

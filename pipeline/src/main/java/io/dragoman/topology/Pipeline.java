@@ -70,7 +70,7 @@ public final class Pipeline implements AutoCloseable {
     private static final int TOKENS = 4096;
 
     private static final int TOKENS_ON_GPU = 16_384;
-    /** Of a partition for each sentence read ahead: about half of them come of one partition. */
+    /** Of a partition, for each sentence read ahead: less than one takes, because a thread reads several partitions. */
     private static final long FETCHED_BYTES = 64;
 
     private static final int THREAD_REPLACEMENTS = 10;
