@@ -23,7 +23,7 @@ from torch.onnx import ops
 
 from model_export.eight_bit import LEVELS, WEIGHT_LEVELS, ZERO
 from model_export.traced import OPSET
-from model_export.transformer import Attention, sharp_softmax
+from model_export.transformer import Attention, hidden, sharp_softmax
 
 SHARES = 255  # of the largest share
 
@@ -92,7 +92,7 @@ class IntegerAttention(Attention):
     def mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         energies = self.energies(queries, keys)  # [..., H, T, S]
         if mask is not None:
-            energies = energies.masked_fill(~mask, float("-inf"))
+            energies = hidden(energies, mask)
         shares = torch.exp(energies - energies.amax(dim=-1, keepdim=True))
         shares = rounded(shares, 1 / SHARES, 0, torch.uint8)  # [..., H, T, S]
         total = shares.float().sum(dim=-1, keepdim=True)  # [..., H, T, 1]

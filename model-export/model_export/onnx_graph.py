@@ -14,12 +14,13 @@ from `search.py`, with the same result:
     attention over the sentence, so that every row of the output sums to 1;
   * a system that writes some words only has logits of those, and their columns become words after the cut;
   * rows of attention that no step needs (`System.asks_later`) are worked out behind the Loop, for all steps at once;
-  * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once.
+  * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once, and so is what depends
+    on the input alone: a step has some 240 operators, each of which costs a microsecond before it does anything.
 
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
 half the size on disk, float32 arithmetic.
 
-Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, N = n * K rows, C candidates of a
+Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates of a
 beam.
 """
 
@@ -230,7 +231,8 @@ class _Search:
         tokens = g("ReduceSum", "source_mask", g.ints(1), keepdims=0)  # [B]
         even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
         self.is_first = g("Equal", self.beam, g.number(0))  # [K]
-        self.first_row = g("Unsqueeze", g("Mul", sentences, self.K), g.ints(1))  # [B, 1] = b * K
+        sentence_of = g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams)  # [B, K] = b
+        self.sentence_of = g("Unsqueeze", sentence_of, g.ints(2))  # [B, K, 1]
         words = self.system.words
         out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
         self.suppressed = tuple(out)
@@ -248,8 +250,7 @@ class _Search:
         self.early = g("Equal", "beam_size", g.number(1))
         if rules.early_stopping:
             self.early = g("Cast", g.number(1), to=BOOL)
-        # Shapes; -1 stands for n
-        self.as_rows = g("Concat", g.ints(-1), S, axis=0)  # [N, S]
+        # A shape; -1 stands for n
         self.as_choices = g("Concat", g.ints(-1), g("Mul", self.K, self.candidates), axis=0)  # [n, K * C]
         # What a sentence that is not going gives
         slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
@@ -262,28 +263,29 @@ class _Search:
             of_beams = g("Concat", beams, g.ints(self.query_width), axis=0)  # [3]
             none = g("Cast", g.number(0.0), to=self.query_kind)
             nothing["queries"] = (self.query_kind, g("Expand", none, of_beams))  # [B, K, A]: even attention
-            nothing["seen"] = (INT, g("Expand", g.number(0), slots2))  # [B, 2K]
         elif self.system.publishes:
             wide = g("Unsqueeze", even, g.ints(1))  # [B, 1, S]
             nothing["chosen"] = (FLOAT, g("Expand", wide, g("Concat", slots2, S, axis=0)))  # [B, 2K, S]
             if rules.shift:
                 nothing["inputs"] = (FLOAT, g("Expand", wide, g("Concat", beams, S, axis=0)))  # [B, K, S]
-        self._forced(B)
+        self._forced(B, g("Concat", g.ints(1), self.K, g.ints(1), axis=0))
         ratio = g("Add", g("Mul", tokens, g.number(rules.limit_ratio)), g.number(rules.limit_offset))  # [B]
         limit = g("Max", g("Min", ratio, "max_target_length"), self.forced_count)  # [B]
-        self.limit = g("Unsqueeze", limit, g.ints(1))  # [B, 1]
+        self.last_step = g("Unsqueeze", g("Sub", limit, g.number(1)), g.ints(1))  # [B, 1]
+        lengths = g("Range", g.number(1), g("Add", g("ReduceMax", limit, keepdims=0), g.number(1)), g.number(1))
+        self.penalties = g("Pow", g("Cast", lengths, to=FLOAT), g.number(float(rules.length_penalty)))  # of every step
 
-        rows = g("Reshape", g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams), g.ints(-1))  # [B * K] = b
         dead = g("Expand", g.number(DEAD), beams)  # [B, K]
         carried = {
             "going": (INT, sentences),
-            "previous": (INT, g("Add", g("Mul", rows, g.number(0)), g.number(rules.start))),  # [B * K]
+            "previous": (INT, g("Expand", g.number(rules.start), beams)),  # [B, K]
             "scores": (FLOAT, g("Expand", g("Where", self.is_first, g.number(0.0), g.number(DEAD)), beams)),
             "pool": (FLOAT, dead),
             "pool_scores": (FLOAT, dead),
         }
         for number, part in enumerate(first):
-            carried[f"state_{number}"] = (self.state_kinds[number], g("Gather", part, rows, axis=0))  # [B * K, ...]
+            of_beams = g("Gather", part, sentence_of, axis=0)  # [B, K, ...]
+            carried[f"state_{number}"] = (self.state_kinds[number], of_beams)
         body = self._body(carried, nothing)
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
@@ -341,12 +343,22 @@ class _Search:
         self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in state]
         return names[len(memory) :]
 
-    def _forced(self, B: str) -> None:
-        """Sets `forced` [P + 1, B], each step's forced token, the last entry free, and `forced_count` [B]."""
+    def _forced(self, B: str, of_beams: str) -> None:
+        """Sets what a step looks up at row `p * B + b`, p = P when nothing is forced any more, and `forced_count` [B].
+
+        `forced` [(P + 1) * B, 1, 1], -1 where free; the token's `column` for each beam [(P + 1) * B, K, 1], 0 when
+        there is none; and for a system that writes some words only `unwritten` [(P + 1) * B, 1, 1].
+        """
         g = self.outer
         by_step = g("Transpose", "target_prefix", perm=[1, 0])  # [P, B]
         free = g("Expand", g.ints(-1), g("Concat", g.ints(1), B, axis=0))  # [1, B]
-        self.forced = g("Concat", by_step, free, axis=0)
+        self.sentences, self.forced_steps = B, g("Shape", "target_prefix", start=1, end=2)  # [1] each
+        self.forced = g("Reshape", g("Concat", by_step, free, axis=0), g.ints(-1, 1, 1))
+        column = g("Max", self.forced, g.number(0))
+        if self.system.words is not None:
+            column = g("Gather", self.columns, column, axis=0)  # -1 where it has no output
+            self.unwritten = g("Less", column, g.number(0))
+        self.column = g("Expand", g("Max", column, g.number(0)), of_beams)
         is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
@@ -359,7 +371,8 @@ class _Search:
         [rows] = g.insert(self.answer, [self.memory[-1], self.mask, flat], "answer")  # [B, T * K, S]
         rows = g("Reshape", rows, g("Concat", B, T, self.K, S, axis=0))
         rows = g("Transpose", rows, perm=[1, 0, 2, 3])  # [T, B, K, S]
-        seen = g("Unsqueeze", "seen", g.ints(3))  # [T, B, 2K, 1]
+        beam = g("Where", g("Less", "parents", self.K), "parents", g.number(0))  # [T, B, 2K], one for every slot
+        seen = g("Unsqueeze", beam, g.ints(3))  # [T, B, 2K, 1]
         chosen = g("GatherND", rows, seen, batch_dims=2)  # [T, B, 2K, S]
         if self.rules.shift:
             self._shift(chosen, rows)
@@ -379,26 +392,18 @@ class _Search:
     def _body(self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]) -> onnx.GraphProto:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
-        n = g("Shape", "going_in")  # [1]
         # The model
-        state = []
-        for number in range(len(self.state_shapes)):
-            rest = g("Shape", f"state_{number}_in", start=1)
-            state.append(
-                g("Reshape", f"state_{number}_in", g("Concat", n, self.K, rest, axis=0), allowzero=1)
-            )  # [n, K, ...]
-        previous = g("Reshape", "previous_in", g("Concat", n, self.K, axis=0))  # [n, K]
+        state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, K, ...]
         read = self.memory[:-1] if self.model.asks_later else self.memory
         memory = [g("Gather", part, "going_in", axis=0) for part in [*read, self.mask]]
-        inputs = dict(zip(self.step.inputs, [*memory, *state, previous, "t"], strict=True))
+        inputs = dict(zip(self.step.inputs, [*memory, *state, "previous_in", "t"], strict=True))
         logits, *made = g.insert(self.step, list(inputs.values()), "model")
         rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
 
         # The 2K best continuations
-        steps = g("Add", "t", o.number(1))
-        at_limit = g("GreaterOrEqual", steps, g("Gather", self.limit, "going_in", axis=0))  # [n, 1]
+        at_limit = g("GreaterOrEqual", "t", g("Gather", self.last_step, "going_in", axis=0))  # [n, 1]
         log_probs, words = self._candidates(g, logits, at_limit)  # [n, K, C] each
-        before = g("Unsqueeze", g("Gather", "scores_in", "going_in", axis=0), o.ints(2))  # [n, K, 1]
+        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, K, 1]
         totals = g("Reshape", g("Add", before, log_probs), self.as_choices)  # [n, K * C]
         best, chosen = g.many("TopK", totals, self.K2, count=2, axis=1)  # [n, 2K]
         parent = g("Div", chosen, self.candidates)  # [n, 2K]
@@ -411,76 +416,68 @@ class _Search:
         running = g("Where", ends, o.number(DEAD), best)
         scores, ran = g.many("TopK", running, self.K, count=2, axis=1)  # [n, K]
 
-        # The pool: its own K, then the first K candidates
-        pool = g("Gather", "pool_in", "going_in", axis=0)  # [n, K]
-        length = g("Cast", steps, to=FLOAT)
-        penalty = g("Pow", length, o.number(float(self.rules.length_penalty)))
-        full = g("Greater", g("ReduceMin", pool, o.ints(1), keepdims=1), o.number(DEAD))  # [n, 1]
-        closed = g("And", full, self.early)
+        # The pool: its own K, then the first K candidates. Early stopping needs no word here: who is full has stopped
         zero, K = o.ints(0), self.K
 
         def first_beams(value: str) -> str:
             return g("Slice", value, zero, K, o.ints(1))
 
-        allowed = g("And", first_beams(ends), g("Not", closed))  # [n, K]
-        ended = g("Where", allowed, g("Div", first_beams(best), penalty), o.number(DEAD))
-        new_pool, kept = g.many("TopK", g("Concat", pool, ended, axis=1), K, count=2, axis=1)  # [n, K]
+        penalty = g("Gather", self.penalties, "t")
+        first_best = first_beams(best)
+        ended = g("Where", first_beams(ends), g("Div", first_best, penalty), o.number(DEAD))
+        new_pool, kept = g.many("TopK", g("Concat", "pool_in", ended, axis=1), K, count=2, axis=1)  # [n, K]
         pool_scores = g("Gather", "pool_scores_in", "going_in", axis=0)
-        pool_scores = g("GatherElements", g("Concat", pool_scores, first_beams(best), axis=1), kept, axis=1)
-        was_there = g("Less", kept, K)
-        candidate = g("Max", g("Sub", kept, K), o.number(0))  # [n, K]
+        pool_scores = g("GatherElements", g("Concat", pool_scores, first_best, axis=1), kept, axis=1)
+
+        # All slots: as if what runs on had been K places behind the pool's K, then the pool
+        place = g("Concat", g("Add", ran, K), kept, axis=1)  # [n, 2K]
+        was_there = g("Less", place, K)  # in the pool
+        candidate = g("Max", g("Sub", place, K), o.number(0))
 
         def slots(value: str, of_pool: str) -> str:
             """[n, 2K]: `value` of what runs on, then of what ended just now, `of_pool` for what was in the pool."""
-            ran_on = g("GatherElements", value, ran, axis=1)
-            new = g("GatherElements", value, candidate, axis=1)
-            return g("Concat", ran_on, g("Where", was_there, of_pool, new), axis=1)
+            return g("Where", was_there, of_pool, g("GatherElements", value, candidate, axis=1))
 
         made_tokens = slots(token, o.number(self.rules.end))
-        made_parents = slots(parent, g("Add", kept, K))
+        made_parents = slots(parent, g("Add", place, K))
         outputs = {
             "tokens": made_tokens,
             "parents": made_parents,
             "log_probs": slots(log_prob, o.number(0.0)),
         }
-        first_row = g("Slice", self.first_row, zero, n, zero)  # [n, 1]
         if rows is not None and self.model.asks_later:
             outputs["queries"] = rows  # [n, K, A]
-            outputs["seen"] = slots(parent, o.number(0))  # a beam for every slot
         elif rows is not None:
-            of_beam = slots(parent, o.number(0))  # a beam in every slot
-            picked = g("Add", of_beam, first_row)  # [n, 2K]
-            outputs["chosen"] = g("Gather", g("Reshape", rows, self.as_rows), picked, axis=0)  # [n, 2K, S]
+            of_beam = g("Unsqueeze", slots(parent, o.number(0)), o.ints(2))  # [n, 2K, 1], a beam in every slot
+            outputs["chosen"] = g("GatherND", rows, of_beam, batch_dims=1)  # [n, 2K, S]
             outputs["inputs"] = rows
 
-        # What goes on
+        # What goes on: whose best beam could still beat the pool's worst, or has a pool that is not full
         worst = g("ReduceMin", new_pool, o.ints(1), keepdims=1)  # [n, 1]
         is_full = g("Greater", worst, o.number(DEAD))
+        bound = g("Where", g("And", is_full, self.early), o.number(float("inf")), worst)
         leader = g("Slice", scores, zero, o.ints(1), o.ints(1))  # [n, 1]
-        hopeless = g("LessOrEqual", g("Div", leader, penalty), worst)
-        over = g("And", is_full, g("Or", self.early, hopeless))
-        live = g("And", g("Greater", leader, o.number(DEAD)), g("Not", over))  # [n, 1]
-        as_number = g("Squeeze", g("Cast", live, to=TensorProto.INT32), o.ints(1))  # [n]
-        staying = g("Squeeze", g("NonZero", as_number), zero)  # [m], which of the n go on
-        any_left = g("Cast", g("ReduceMax", as_number, keepdims=0), to=BOOL)
-        run_parents = first_beams(made_parents)
-        staying_rows = g("Gather", g("Add", run_parents, first_row), staying, axis=0)  # [m, K]
-        flat_rows = g("Reshape", staying_rows, o.ints(-1))  # [m * K]
+        live = g("Greater", g("Div", leader, penalty), bound)  # [n, 1]
+        staying = g("Gather", g("NonZero", live), o.number(0), axis=0)  # [m], which of the n go on
+        any_left = g("Greater", g("Size", staying), o.number(0))
+        run_parents = first_beams(made_parents)  # [n, K]
+        rows_of = g("Slice", self.sentence_of, zero, g("Shape", "going_in"), zero)  # [n, K, 1], the n in their order
+        beams = g("Concat", rows_of, g("Unsqueeze", run_parents, o.ints(2)), axis=2)  # [n, K, 2]
+        beams = g("Gather", beams, staying, axis=0)  # [m, K, 2]
         going_on = {
             "going": g("Gather", "going_in", staying, axis=0),
-            "previous": g("Reshape", g("Gather", first_beams(made_tokens), staying, axis=0), o.ints(-1)),
-            "scores": self._whole(g, "scores_in", scores),
-            "pool": self._whole(g, "pool_in", new_pool),
+            "previous": g("Gather", first_beams(made_tokens), staying, axis=0),
+            "scores": g("Gather", scores, staying, axis=0),
+            "pool": g("Gather", new_pool, staying, axis=0),
             "pool_scores": self._whole(g, "pool_scores_in", pool_scores),
         }
         for number, part in enumerate(made):  # [n, K, ...]
-            flat = g("Concat", g("Mul", n, K), g("Shape", part, start=2), axis=0)
-            going_on[f"state_{number}"] = g("Gather", g("Reshape", part, flat), flat_rows, axis=0)  # [m * K, ...]
+            going_on[f"state_{number}"] = g("GatherND", part, beams)  # [m, K, ...]
 
-        shapes: dict[str, list[str | int | None]] = {"going": [None], "previous": [None]}
-        shapes |= {name: ["B", "K"] for name in ("scores", "pool", "pool_scores")}
+        shapes: dict[str, list[str | int | None]] = {"going": [None], "pool_scores": ["B", "K"]}
+        shapes |= {name: [None, "K"] for name in ("previous", "scores", "pool")}
         for number, size in enumerate(self.state_shapes):
-            shapes[f"state_{number}"] = [None, *(None if s in (self.sizes.S, self.sizes.t) else s for s in size)]
+            shapes[f"state_{number}"] = [None, "K", *(None if s in (self.sizes.S, self.sizes.t) else s for s in size)]
         given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
         given += [helper.make_tensor_value_info(f"{x}_in", kind, shapes[x]) for x, (kind, _) in carried.items()]
         results = [helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, [])]
@@ -527,17 +524,13 @@ class _Search:
         for suppressed in self.suppressed:
             log_probs = g("Where", g("Equal", words, o.number(suppressed)), dead, log_probs)
 
-        last = g("Sub", g("Shape", self.forced, start=0, end=1), o.ints(1))  # [1] = P
-        of_step = g("Gather", self.forced, g("Squeeze", g("Min", "t", last)), axis=0)  # [B], -1 where free
-        forced = g("Reshape", g("Gather", of_step, "going_in", axis=0), o.ints(-1, 1, 1))  # [n, 1, 1]
+        row = g("Add", g("Mul", g("Min", "t", self.forced_steps), self.sentences), "going_in")  # [n]
+        forced = g("Gather", self.forced, row, axis=0)  # [n, 1, 1], -1 where free
         is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1, 1]
-        column = g("Max", forced, o.number(0))  # [n, 1, 1]
+        column = g("Gather", self.column, row, axis=0)  # [n, K, 1]
+        forced_log_prob = g("GatherElements", every, column, axis=2)  # [n, K, 1]
         if self.system.words is not None:
-            column = g("Gather", self.columns, column, axis=0)  # -1 where it has no output
-        wide = g("Expand", g("Max", column, o.number(0)), g("Concat", o.ints(1), self.K, o.ints(1), axis=0))
-        forced_log_prob = g("GatherElements", every, wide, axis=2)  # [n, K, 1]
-        if self.system.words is not None:
-            unwritten = g("Less", column, o.number(0))
+            unwritten = g("Gather", self.unwritten, row, axis=0)  # [n, 1, 1]
             forced_log_prob = g("Where", unwritten, o.number(UNWRITTEN), forced_log_prob)
         if self.rules.end_at_limit:
             last_step = g("And", g("Unsqueeze", at_limit, o.ints(2)), g("Not", is_forced))  # [n, 1, 1]
