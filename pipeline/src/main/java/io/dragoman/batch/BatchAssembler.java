@@ -20,7 +20,8 @@ import java.util.function.ToIntFunction;
  * to it in length as make a token cheapest: a run costs its padded tokens, {@code rows} times the longest, and {@code
  * runCost} besides. So little is padding, and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
  * (n+1)th batch at the latest, the first of those that were hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
- * alone.
+ * alone. Where several workers take batches, the last of what waits is shared out, in parts of no fewer tokens than a run costs
+ * besides.
  *
  * <p>The caller bounds how much waits; times are from one monotonic clock, in nanoseconds. Threading: none, the caller
  * holds a lock.
@@ -31,14 +32,17 @@ public final class BatchAssembler<T> {
     private record Waiting<T>(T sentence, int length, long since, long deadline) {}
 
     private final BatchLimits limits;
+    private final int workers;
     private final ToIntFunction<? super T> lengthOf;
     /** The line, by deadline. */
     private final ArrayList<Waiting<T>> waiting = new ArrayList<>();
 
     private long waitingTokens;
 
-    public BatchAssembler(BatchLimits limits, ToIntFunction<? super T> lengthOf) {
+    /** @param workers how many take batches, each one at a time */
+    public BatchAssembler(BatchLimits limits, int workers, ToIntFunction<? super T> lengthOf) {
         this.limits = limits;
+        this.workers = workers;
         this.lengthOf = lengthOf;
     }
 
@@ -122,7 +126,7 @@ public final class BatchAssembler<T> {
      */
     private boolean[] chooseAround(long[] byLength, int first) {
         boolean[] chosen = new boolean[byLength.length];
-        int[] order = new int[Math.min(limits.rows(), byLength.length)];
+        int[] order = new int[Math.min(share(), byLength.length)];
         order[0] = placeAt(byLength, first);
         int shorter = first - 1;
         int longer = first + 1;
@@ -154,6 +158,16 @@ public final class BatchAssembler<T> {
             chosen[order[i]] = true;
         }
         return chosen;
+    }
+
+    /**
+     * Most rows of the next batch: all it may have, until what waits is no more than one batch for each worker; then an
+     * even part, so that none ends long before the others (guided self-scheduling: Polychronopoulos and Kuck, IEEE
+     * Transactions on Computers 36(12), 1987).
+     */
+    private int share() {
+        long parts = Math.max(1, Math.min(workers, waitingTokens / limits.runCost()));
+        return (int) Math.min(limits.rows(), (waiting.size() + parts - 1) / parts);
     }
 
     private int width(int longest) {

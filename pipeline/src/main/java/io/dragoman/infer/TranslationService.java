@@ -103,7 +103,7 @@ public final class TranslationService implements AutoCloseable {
         this.options = options;
         this.widths = limits.widths();
         this.failureLimit = failureLimit;
-        this.queue = new BatchAssembler<>(limits, job -> job.text().length());
+        this.queue = new BatchAssembler<>(limits, workers, job -> job.text().length());
         meters.watch(Metric.QUEUE_SENTENCES, this::waiting, name);
         meters.watch(Metric.IN_FLIGHT_SENTENCES, this::inFlight, name);
         for (int i = 0; i < workers; i++) {

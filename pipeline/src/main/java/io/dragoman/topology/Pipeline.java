@@ -62,8 +62,10 @@ public final class Pipeline implements AutoCloseable {
     /** Tokens; measured with the default bundle: a run of one sentence against its share of a full batch. */
     private static final int RUN_COST = 256;
 
-    /** Of a batch, when its rows are not configured: what the weights, states and logits of a step fit into a cache with. */
-    private static final int HYPOTHESES = 64;
+    /** Of a batch, when its rows are not configured: with more, a step's work outgrows a core's cache. */
+    private static final int HYPOTHESES = 128;
+    /** Most sentences of a batch then: more made greedy search no faster. */
+    private static final int ROWS = 64;
 
     private static final int HYPOTHESES_ON_GPU = 1024;
     /** Most padded tokens of a batch, when they are not configured. */
@@ -314,8 +316,12 @@ public final class Pipeline implements AutoCloseable {
 
     private static int batchRows(DragomanConfig config, int beam) {
         int rows = config.integer(DragomanConfig.BATCH_MAX_ROWS);
-        int hypotheses = config.gpu() != null ? HYPOTHESES_ON_GPU : HYPOTHESES;
-        return rows > 0 ? rows : Math.max(1, hypotheses / beam);
+        if (rows > 0) {
+            return rows;
+        }
+        return config.gpu() != null
+                ? Math.max(1, HYPOTHESES_ON_GPU / beam)
+                : Math.max(1, Math.min(ROWS, HYPOTHESES / beam));
     }
 
     private static int runCost(DragomanConfig config) {

@@ -22,7 +22,8 @@ class BatchAssemblerTest {
     private record Sentence(int number, int length) {}
 
     private static BatchAssembler<Sentence> assembler(int rows, int tokens, int window) {
-        return new BatchAssembler<>(new BatchLimits(rows, tokens, LINGER, window, 1000, ALLOWANCE), Sentence::length);
+        return new BatchAssembler<>(
+                new BatchLimits(rows, tokens, LINGER, window, 1000, ALLOWANCE), 1, Sentence::length);
     }
 
     /** Adds sentences of these lengths at time 0, numbered from 0. */
@@ -42,7 +43,7 @@ class BatchAssemblerTest {
     void shouldCountPaddingUpToTheBucket() {
         BatchLimits limits =
                 new BatchLimits(8, 48, LINGER, 10, 1000, ALLOWANCE, new Widths(true, 100)); // 17 is padded to 24
-        BatchAssembler<Sentence> assembler = new BatchAssembler<>(limits, Sentence::length);
+        BatchAssembler<Sentence> assembler = new BatchAssembler<>(limits, 1, Sentence::length);
         for (int i = 0; i < 4; i++) {
             assembler.add(new Sentence(i, 13 + 2 * i), Priority.NORMAL, 0); // 13, 15, 17, 19
         }
@@ -245,9 +246,9 @@ class BatchAssemblerTest {
     void shouldLeaveOthersToAnotherRunWhereThatIsCheaper() {
         int[] lengths = {10, 10, 10, 10, 40, 40, 40, 40};
         BatchAssembler<Sentence> cheap =
-                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 20, ALLOWANCE), Sentence::length);
+                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 20, ALLOWANCE), 1, Sentence::length);
         BatchAssembler<Sentence> dear =
-                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 900, ALLOWANCE), Sentence::length);
+                new BatchAssembler<>(new BatchLimits(8, 1000, LINGER, 10, 900, ALLOWANCE), 1, Sentence::length);
         for (int i = 0; i < lengths.length; i++) {
             cheap.add(new Sentence(i, lengths[i]), Priority.NORMAL, 0);
             dear.add(new Sentence(i, lengths[i]), Priority.NORMAL, 0);
@@ -256,6 +257,33 @@ class BatchAssemblerTest {
         assertEquals(List.of(0, 1, 2, 3), numbers(cheap.take()));
         assertEquals(List.of(4, 5, 6, 7), numbers(cheap.take()));
         assertEquals(8, dear.take().size());
+    }
+
+    @Test
+    void shouldShareWhatWaitsAmongTheWorkers() {
+        assertEquals(List.of(32, 32, 16, 16), batchSizes(2, 96)); // not 32 for one while the other has nothing to do
+        assertEquals(List.of(32, 32, 32), batchSizes(1, 96));
+        assertEquals(List.of(32, 23, 15, 10, 10, 10), batchSizes(3, 100));
+    }
+
+    @Test
+    void shouldNotShareWhatIsCheaperInOneRun() {
+        assertEquals(List.of(19), batchSizes(2, 19)); // a run costs as much as ten sentences
+        assertEquals(List.of(10, 10), batchSizes(2, 20));
+    }
+
+    /** Of sentences of ten tokens, in batches of at most 32. */
+    private static List<Integer> batchSizes(int workers, int sentences) {
+        BatchAssembler<Sentence> assembler = new BatchAssembler<>(
+                new BatchLimits(32, 10_000, LINGER, 1000, 100, ALLOWANCE), workers, Sentence::length);
+        for (int i = 0; i < sentences; i++) {
+            assembler.add(new Sentence(i, 10), Priority.NORMAL, 0);
+        }
+        List<Integer> sizes = new ArrayList<>();
+        while (assembler.size() > 0) {
+            sizes.add(assembler.take().size());
+        }
+        return sizes;
     }
 
     @Test
