@@ -1,7 +1,8 @@
 """CTranslate2 and Hugging Face's `generate()` as engines (see `engines`): `python -m dragoman_bench.peer --help`.
 
 Both get ids or pieces, not text: tokenisation costs them nothing here, while Dragoman's pipeline pays for its own.
-Both run at the batch size that was the fastest for these sentences, found when a kind of round is asked for first.
+Both run at the batch size that was the fastest for these sentences, found when a kind of round is asked for first: all
+sizes over some sentences, and the fastest few again over more, because a short run is noisy and favours small ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from dragoman_bench.engines import Answer
 
 TUNED_ON = 256  # sentences
+FINALISTS, FINAL_ON, FINALS = 3, 1024, 2  # settings that were fastest, on how many sentences again, how often
 
 
 class Setting(NamedTuple):
@@ -160,15 +162,25 @@ class Rounds:
 
     def _tuned(self, kind: str) -> Setting:
         if kind not in self._best:
-            sentences = range(min(self._count, TUNED_ON))
-            times: dict[Setting, float] = {}
-            for setting in self._peer.settings():
-                self._peer.run(kind, setting, sentences[:16])
-                began = time.perf_counter()
-                self._peer.run(kind, setting, sentences)
-                times[setting] = time.perf_counter() - began
-            self._best[kind] = min(times, key=times.__getitem__)
+            settings = list(self._peer.settings())
+            some = self._times(kind, settings, TUNED_ON)
+            if len(settings) > FINALISTS:
+                settings = sorted(settings, key=some.__getitem__)[:FINALISTS]
+                finals = [self._times(kind, settings, FINAL_ON) for _ in range(FINALS)]
+                some = {setting: min(times[setting] for times in finals) for setting in settings}
+            self._best[kind] = min(settings, key=some.__getitem__)
         return self._best[kind]
+
+    def _times(self, kind: str, settings: Iterable[Setting], most: int) -> dict[Setting, float]:
+        """Seconds that each takes over so many sentences."""
+        sentences = range(min(self._count, most))
+        times: dict[Setting, float] = {}
+        for setting in settings:
+            self._peer.run(kind, setting, sentences[:16])
+            began = time.perf_counter()
+            self._peer.run(kind, setting, sentences)
+            times[setting] = time.perf_counter() - began
+        return times
 
     def _singly(self, kind: str, sentences: Sequence[int]) -> Answer:
         whole = max(self._peer.settings(), key=lambda setting: setting.threads)  # all threads on the one sentence

@@ -37,7 +37,7 @@ from dragoman_bench.texts import HOME, sentences
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
 HYPOTHESES, ROWS = 128, 64  # of a batch at most: what the pipeline takes on a CPU
 LONGEST = 256
-WARM_UP = 90.0  # seconds
+WARM_UP = 150.0  # seconds
 PARTS = {"encode.": "encoder", "model.": "decoder step", "step_": "search"}  # by the beginning of a node's name
 KINDS = {
     "products, 8 bits": ("MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul"),

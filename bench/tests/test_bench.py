@@ -1,5 +1,6 @@
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -198,3 +199,20 @@ def test_a_peer_should_run_at_its_fastest_setting() -> None:
     for request in ("other 3", "engine 301", "engine", "engine x"):
         with pytest.raises(ValueError, match="a request should be one of engine and a count"):
             rounds.answer(request)
+
+
+def test_the_fastest_settings_should_be_tried_again_on_more_sentences() -> None:
+    class Misleading(Slow):
+        def settings(self) -> list[Setting]:
+            return [Setting(1, 2, "examples", size) for size in (8, 16, 32, 64)]
+
+        def run(self, kind: str, setting: Setting, sentences: Sequence[int]) -> list[Any]:
+            self.ran.append((setting.size, len(sentences)))
+            best = 32 if len(sentences) > 256 else 8  # on few sentences the smallest looks best, and 64 worst
+            time.sleep(abs(setting.size - best) / 4000)
+            return list(sentences)
+
+    peer = Misleading()
+    assert Rounds(peer, 2000).answer("engine 3").setting.endswith("of 32 examples")
+    tried = [ran for ran in peer.ran if ran[1] > 256]
+    assert tried == [(8, 1024), (16, 1024), (32, 1024)] * 2

@@ -388,11 +388,7 @@ public final class Pipeline implements AutoCloseable {
         // picked from, and at its end the model waits for the next.
         int readAhead = config.integer(DragomanConfig.READ_AHEAD_ROWS);
         settings.put("consumer.max.poll.records", String.valueOf(readAhead));
-        // A consumer hands out all it fetched of one partition before the next: small fetches let partitions take
-        // turns.
-        settings.put(
-                "consumer.max.partition.fetch.bytes",
-                String.valueOf(Math.max(1 << 16, Math.min(1 << 20, readAhead * FETCHED_BYTES))));
+        settings.put("consumer.max.partition.fetch.bytes", String.valueOf(fetchedBytes(readAhead)));
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "zstd");
         // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its
@@ -411,6 +407,14 @@ public final class Pipeline implements AutoCloseable {
         settings.put("main.consumer.interceptor.classes", LookAheadInterceptor.class.getName());
         settings.put("main.consumer." + LookAheadInterceptor.LOOK_AHEAD, lookAhead);
         return settings;
+    }
+
+    /**
+     * Of a partition at once, so that {@code readAhead} sentences of all that a thread has are there. No more than that: a
+     * consumer hands out all it fetched of one partition before the next, and small fetches let partitions take turns.
+     */
+    static long fetchedBytes(int readAhead) {
+        return Math.max(1 << 16, Math.min(1 << 20, readAhead * FETCHED_BYTES));
     }
 
     private StreamThreadExceptionResponse onException(Throwable exception) {

@@ -93,6 +93,14 @@ class PipelineTest {
     }
 
     @Test
+    void shouldFetchAsMuchOfAPartitionAsIsReadAhead() {
+        assertEquals(65_536, Pipeline.fetchedBytes(100));
+        assertEquals(65_536, Pipeline.fetchedBytes(1_000));
+        assertEquals(256_000, Pipeline.fetchedBytes(4_000));
+        assertEquals(1_048_576, Pipeline.fetchedBytes(100_000));
+    }
+
+    @Test
     void shouldRunAWorkerForEachCoreUnlessToldOtherwise() {
         int cores = Runtime.getRuntime().availableProcessors();
         assertEquals(cores, Pipeline.workers(config()));
