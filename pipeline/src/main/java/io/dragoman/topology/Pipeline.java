@@ -390,7 +390,7 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.max.poll.records", String.valueOf(readAhead));
         settings.put("consumer.max.partition.fetch.bytes", String.valueOf(fetchedBytes(readAhead)));
         settings.put("producer.transaction.timeout.ms", "60000");
-        settings.put("producer.compression.type", "zstd");
+        settings.put("producer.compression.type", "lz4");
         // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its
         // own.
         settings.put("producer.batch.size", "131072");
