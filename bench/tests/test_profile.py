@@ -65,6 +65,18 @@ def test_a_profile_should_split_the_whole_run_up() -> None:
     assert found.least({"products, 8 bits": 1e6, "products, 32 bits": 1e5}) == pytest.approx(0.12 + 1.26)
 
 
+def test_the_profilers_own_time_should_be_taken_off_every_operator_alike() -> None:
+    found = read_profile(EVENTS, seconds=4e-4, sentences=2, total=7.0)
+    assert found.shares == pytest.approx(
+        {
+            Work("encoder", "products, 8 bits"): 0.75,
+            Work("decoder step", "products, 32 bits"): 0.25,
+            Work("search", "choice of words"): 0.0,
+            Work("all", BETWEEN): 0.0,
+        }
+    )
+
+
 def test_what_is_no_product_should_have_no_multiply_adds() -> None:
     assert multiply_adds(EVENTS[-1]) == 0
     assert kind_of("NewOperator") == profile.OTHER
