@@ -112,9 +112,13 @@ def read_profile(events: Iterable[Mapping[str, Any]], seconds: float, sentences:
     are longer than the run without it, each is taken to be longer by the same. Where they are shorter, the rest is
     between them.
     """
-    found = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-    # what a Loop or an If holds is counted itself
-    found = [event for event in found if event["args"]["op_name"] not in ("Loop", "If")]
+    found = [
+        event
+        for event in events
+        if event.get("cat") == "Node"
+        and event["name"].endswith("_kernel_time")
+        and event["args"]["op_name"] not in ("Loop", "If")  # what they hold is counted itself
+    ]
     rest = seconds - sum(event["dur"] for event in found) * 1e-6
     longer = max(0.0, -rest / max(1, len(found)))
     times: defaultdict[Work, float] = defaultdict(float)
