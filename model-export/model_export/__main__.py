@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="where weights and log go, or resume from"
     )
     train.add_argument("--steps", type=positive, metavar="N", help="updates in all, instead of the config's")
+    train.add_argument(
+        "--begin",
+        type=existing,
+        metavar="DIR",
+        help="a run or a MarianMT checkpoint to go on from, instead of those that the config names",
+    )
 
     guide = commands.add_parser("guide", help="align training text with eflomal, for attention to be taught by")
     guide.add_argument(
@@ -215,7 +221,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "train":
             from model_export.train import train
 
-            train(read_config(arguments.config), arguments.data, arguments.out, arguments.steps)
+            train(read_config(arguments.config), arguments.data, arguments.out, arguments.steps, arguments.begin)
         case "guide":
             from model_export.guide import make_links
             from model_export.train import learn_vocabulary

@@ -22,6 +22,7 @@ from model_export.vocabulary import Subwords
 
 RECORD = "dragoman.json"  # beside a checkpoint: what its bundle's manifest says of its training
 MOST_SOURCE_TOKENS = 512
+RAREST = 2_000_000  # words of text for each of a word that is written
 
 
 def import_marian(
@@ -84,13 +85,17 @@ def import_marian(
 
 
 def written_words(config: Config, data: Path, subwords: Subwords) -> list[str]:
-    """The words of the training files' targets, and all of one character, so that anything can be spelled."""
-    seen = torch.zeros(subwords.sizes[1], dtype=torch.bool)
-    seen[subwords.special.end] = True
+    """The words of the training files' targets but the rarest, and all of one character: anything can be spelled.
+
+    A word rarer than once in RAREST was seen too few times to be learned, and would cost a column at each step.
+    """
+    counts = torch.zeros(subwords.sizes[1], dtype=torch.int64)
     for file in config.train:
         targets = [target for _, target in read_pairs(data / file.file, swap=file.swap)]
         for ids in subwords.target_ids(targets):
-            seen[ids] = True
+            counts += torch.bincount(torch.tensor(ids, dtype=torch.int64), minlength=len(counts))
+    seen = counts * RAREST >= counts.sum().clamp(min=1)
+    seen[subwords.special.end] = True
     pieces = [subwords.piece(i) for i in range(len(seen))]
     for i, piece in enumerate(pieces):
         seen[i] |= len(piece.removeprefix("\u2581")) <= 1

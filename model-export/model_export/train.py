@@ -21,7 +21,7 @@ import sacrebleu
 import torch
 from torch import Tensor
 
-from model_export import sentencepiece_model
+from model_export import marian, sentencepiece_model
 from model_export.config import Config, DataFile, Training
 from model_export.data import Batch, Corpus, batches, make_batch, read_pairs
 from model_export.guide import Links, guide_loss, read_links
@@ -47,14 +47,21 @@ def subwords_of(config: Config, folder: Path) -> Subwords:
     return Subwords.read(folder, special)
 
 
-def learn_vocabulary(config: Config, data: Path, folder: Path) -> Subwords:
-    """The vocabulary in `folder`, learned from the training files (or taken over) when it is not there yet."""
+def learn_vocabulary(config: Config, data: Path, folder: Path, begin: Path | None = None) -> Subwords:
+    """The vocabulary in `folder`, learned from the training files (or taken over) when it is not there yet.
+
+    `begin` stands for the run that `vocabulary.run` names.
+    """
     if (folder / SOURCE_FILE).exists():
         return subwords_of(config, folder)
     if config.vocabulary.run:
+        parent = begin or folder.parent / config.vocabulary.run
         for name in VOCABULARY_FILES:
-            if (folder.parent / config.vocabulary.run / name).exists():
-                shutil.copyfile(folder.parent / config.vocabulary.run / name, folder / name)
+            if (parent / name).exists():
+                shutil.copyfile(parent / name, folder / name)
+        if (parent / marian.CONFIG).is_file() and not (folder / SOURCE_FILE).exists():
+            words = sentencepiece_model.read_words(folder / marian.WORDS)
+            sentencepiece_model.to_tokenizer(folder / "source.spm", words).save(str(folder / SOURCE_FILE))
         return subwords_of(config, folder)
     texts = (
         text
@@ -71,28 +78,39 @@ def learn_vocabulary(config: Config, data: Path, folder: Path) -> Subwords:
     return subwords_of(config, folder)
 
 
+def begun(folder: Path) -> tuple[dict[str, Tensor], Subwords | None]:
+    """The weights of the run or the MarianMT checkpoint in `folder`, and a checkpoint's vocabulary."""
+    if (folder / marian.CONFIG).is_file():
+        checkpoint = marian.read(folder)
+        return checkpoint.system.state_dict(), checkpoint.subwords
+    if not (folder / "last.pt").is_file():
+        raise ValueError(
+            f"{folder / 'last.pt'} is missing: train that run first, or --begin with a MarianMT checkpoint"
+        )
+    saved: dict[str, Tensor] = torch.load(folder / "last.pt", weights_only=True)["model"]
+    return saved, None
+
+
 def begin_as(model: System, subwords: Subwords, parent: Path) -> int:
-    """Takes over the weights of the run in `parent`; gives how many of the subwords had rows there.
+    """Takes over the weights of the run or checkpoint in `parent`; gives how many of the subwords had rows there.
 
     A subword's row follows its name, so the parent may have another vocabulary; one it does not know stays as it is
     (Zoph, Yuret, May, Knight, "Transfer Learning for Low-Resource Neural Machine Translation", EMNLP 2016, section 3).
     """
-    if not (parent / "last.pt").is_file():
-        raise ValueError(f"{parent / 'last.pt'} is missing: train that run first, or leave training.begin out")
-    saved: dict[str, Tensor] = torch.load(parent / "last.pt", weights_only=True)["model"]
-    before = Subwords.read(parent, subwords.special).target.get_vocab()
+    saved, known = begun(parent)
+    before = (known or Subwords.read(parent, subwords.special)).target.get_vocab()
     rows = [(i, before[piece]) for piece, i in sorted(subwords.target.get_vocab().items()) if piece in before]
     here, there = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).unbind(1)
     with torch.no_grad():
         for name, weight in model.state_dict().items():
             of_subwords = name.endswith(("embedding.weight", "output_bias"))
-            begun = saved.get(name, torch.empty(0)).to(weight)
-            if begun.shape[of_subwords:] != weight.shape[of_subwords:]:
-                raise ValueError(f"{parent / 'last.pt'} has other sizes than this run at {name}: training.begin")
+            begun_weight = saved.get(name, torch.empty(0)).to(weight)
+            if begun_weight.shape[of_subwords:] != weight.shape[of_subwords:]:
+                raise ValueError(f"{parent} has other sizes than this run at {name}: training.begin")
             if of_subwords:
-                weight[here] = begun[there]
+                weight[here] = begun_weight[there]
             else:
-                weight.copy_(begun)
+                weight.copy_(begun_weight)
     return len(rows)
 
 
@@ -176,13 +194,16 @@ class Optimizers:
 
 
 @denormals_as_zero()  # weights of attention and their gradients become that small, and slow
-def train(config: Config, data: Path, folder: Path, steps: int | None = None) -> None:
-    """Trains until `steps` (the config's when None) and prints progress; resumes from `folder/last.pt`."""
+def train(config: Config, data: Path, folder: Path, steps: int | None = None, begin: Path | None = None) -> None:
+    """Trains until `steps` (the config's when None) and prints progress; resumes from `folder/last.pt`.
+
+    A new run begins with the weights of `begin`, a run's folder or a MarianMT checkpoint, or those the config names.
+    """
     settings = config.training if steps is None else replace(config.training, steps=steps)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    subwords = learn_vocabulary(config, data, folder)
+    subwords = learn_vocabulary(config, data, folder, begin)
     if subwords.sizes[1] != config.sizes.vocabulary:
         raise ValueError(
             f"vocabulary.size should be {folder / SOURCE_FILE}'s {subwords.sizes[1]}: "
@@ -194,10 +215,10 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None) ->
     if isinstance(model, Transformer) and model.aligner is not None and not settings.guide:
         raise ValueError("sizes.aligner needs training.guide above 0: nothing else teaches an alignment head")
     links = read_links(folder / "links.npz", subwords) if settings.guide else None
-    if settings.begin and not (folder / "last.pt").exists():
-        parent = folder.parent / settings.begin
+    parent = begin or (folder.parent / settings.begin if settings.begin else None)
+    if parent is not None and not (folder / "last.pt").exists():
         known = begin_as(model, subwords, parent)
-        print(f"weights begin as {parent / 'last.pt'}'s, which knows {known:,} of the subwords", flush=True)
+        print(f"weights begin as {parent}'s, which knows {known:,} of the subwords", flush=True)
     averaged = copy.deepcopy(model).eval()
     optimizers = Optimizers(model, settings)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "processor": 0.0, "tokens": 0, "best": -1.0}

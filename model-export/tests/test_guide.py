@@ -1,6 +1,7 @@
 import json
 import os
 import stat
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import pytest
 import torch
 from conftest import PAIRS
 
+from model_export import import_marian
 from model_export import train as training
 from model_export.__main__ import main
 from model_export.bundle import subwords_in
 from model_export.config import Config, read_config
 from model_export.data import make_batch
 from model_export.guide import alignment_loss, guide_loss, make_links, read_links
-from model_export.import_marian import save_marian
 from model_export.train import learn_vocabulary, train
 from model_export.vocabulary import SpecialIds
 
@@ -163,6 +164,33 @@ def test_a_run_should_go_on_from_anothers_vocabulary_and_weights(tmp_path: Path,
     assert max(float((before[n] - after[n]).abs().max()) for n in before) < 0.1
 
 
+def test_a_run_should_go_on_from_a_marian_checkpoint(
+    tmp_path: Path, taught: Config, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0))
+    (tmp_path / "first").mkdir()
+    size = learn_vocabulary(plain, data, tmp_path / "first").sizes[1]
+    config, checkpoint = small(plain, size), tmp_path / "checkpoint"
+    train(config, data, tmp_path / "first")
+    import_marian.save_marian(config, tmp_path / "first", checkpoint, force=False)
+    # Both what the configuration names give way: there is no run of these names.
+    on = replace(
+        config,
+        vocabulary=replace(config.vocabulary, run="gone"),
+        training=replace(
+            config.training, steps=1, validate_every=1, begin="gone", learning_rate=1e-9, matrix_rate=1e-9
+        ),
+    )
+    train(on, data, tmp_path / "second", begin=checkpoint)
+    assert f"weights begin as {checkpoint}'s, which knows {size} of the subwords" in capsys.readouterr().out
+    for name in ("tokenizer.json", "source.spm", "vocab.json"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    before = torch.load(tmp_path / "first" / "best.pt", weights_only=True)["model"]
+    after = torch.load(tmp_path / "second" / "last.pt", weights_only=True)["model"]
+    for name in before:
+        assert float((before[name] - after[name]).abs().max()) < 1e-6, name
+
+
 def test_a_run_should_begin_with_the_rows_of_the_subwords_its_parent_knows(
     tmp_path: Path, taught: Config, data: Path
 ) -> None:
@@ -184,8 +212,8 @@ def test_a_run_should_begin_with_the_rows_of_the_subwords_its_parent_knows(
     assert model.state_dict()["encoder.0.inner.weight"].equal(before["encoder.0.inner.weight"])
 
 
-def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets(
-    tmp_path: Path, taught: Config, data: Path
+def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets_but_the_rarest(
+    tmp_path: Path, taught: Config, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = replace(taught, training=replace(taught.training, guide=0.0))
     run = tmp_path / "run"
@@ -194,7 +222,7 @@ def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets(
     config = small(plain, subwords.sizes[1])
     train(config, data, run)
     forward = replace(config, train=tuple(replace(file, swap=False) for file in config.train))
-    save_marian(forward, run, tmp_path / "marian", force=False, data=data)
+    import_marian.save_marian(forward, run, tmp_path / "marian", force=False, data=data)
     listed = set(json.loads((tmp_path / "marian" / "target_words.json").read_text(encoding="utf-8")))
     used = {subwords.piece(i) for ids in subwords.target_ids([pair[1] for pair in PAIRS]) for i in ids}
     sources = {subwords.piece(i) for ids in subwords.source_ids([pair[0] for pair in PAIRS]) for i in ids}
@@ -202,12 +230,24 @@ def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets(
     assert "<pad>" not in listed
     assert any(len(piece) > 2 and piece not in listed for piece in sources - used)
 
+    monkeypatch.setattr(import_marian, "RAREST", 20)
+    counts = Counter(subwords.piece(i) for ids in subwords.target_ids([pair[1] for pair in PAIRS]) for i in ids)
+    often = {piece for piece, count in counts.items() if 20 * count >= counts.total()}
+    rare = {piece for piece in used - often if len(piece.removeprefix("\u2581")) > 1}
+    kept = set(import_marian.written_words(forward, data, subwords))
+    assert often
+    assert often <= kept
+    assert rare
+    assert rare.isdisjoint(kept)
+
 
 def test_a_parent_that_cannot_be_begun_with_should_be_named(tmp_path: Path, taught: Config, data: Path) -> None:
     plain = replace(taught, training=replace(taught.training, guide=0.0, begin="parent"))
     size = learn_vocabulary(plain, data, tmp_path).sizes[1]
     with pytest.raises(ValueError, match=r"parent.last\.pt is missing: train that run first"):
         train(small(plain, size), data, tmp_path)
+    with pytest.raises(ValueError, match=r"data.*last\.pt is missing: .* or --begin with a MarianMT checkpoint"):
+        train(small(plain, size), data, tmp_path, begin=data)
 
 
 def test_a_missing_aligner_should_be_named_with_its_remedy(
