@@ -33,6 +33,7 @@ from model_export.transformer import Transformer
 from model_export.vocabulary import SOURCE_FILE, SpecialIds, Subwords, learn
 
 VOCABULARY_FILES = ("tokenizer.json", "source.spm", "target.spm", "vocab.json")
+BEGIN = "train that run first, or --begin with another run or a MarianMT checkpoint"
 
 
 def make_system(config: Config) -> System:
@@ -56,6 +57,8 @@ def learn_vocabulary(config: Config, data: Path, folder: Path, begin: Path | Non
         return subwords_of(config, folder)
     if config.vocabulary.run:
         parent = begin or folder.parent / config.vocabulary.run
+        if not any((parent / name).is_file() for name in VOCABULARY_FILES):
+            raise ValueError(f"{parent} has no vocabulary: {BEGIN}")
         for name in VOCABULARY_FILES:
             if (parent / name).exists():
                 shutil.copyfile(parent / name, folder / name)
@@ -84,9 +87,7 @@ def begun(folder: Path) -> tuple[dict[str, Tensor], Subwords | None]:
         checkpoint = marian.read(folder)
         return checkpoint.system.state_dict(), checkpoint.subwords
     if not (folder / "last.pt").is_file():
-        raise ValueError(
-            f"{folder / 'last.pt'} is missing: train that run first, or --begin with a MarianMT checkpoint"
-        )
+        raise ValueError(f"{folder / 'last.pt'} is missing: {BEGIN}")
     saved: dict[str, Tensor] = torch.load(folder / "last.pt", weights_only=True)["model"]
     return saved, None
 

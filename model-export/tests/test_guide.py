@@ -246,8 +246,13 @@ def test_a_parent_that_cannot_be_begun_with_should_be_named(tmp_path: Path, taug
     size = learn_vocabulary(plain, data, tmp_path).sizes[1]
     with pytest.raises(ValueError, match=r"parent.last\.pt is missing: train that run first"):
         train(small(plain, size), data, tmp_path)
-    with pytest.raises(ValueError, match=r"data.*last\.pt is missing: .* or --begin with a MarianMT checkpoint"):
+    with pytest.raises(ValueError, match=r"data.*last\.pt is missing: .* or --begin with another run or a MarianMT"):
         train(small(plain, size), data, tmp_path, begin=data)
+    without = replace(small(plain, size), vocabulary=replace(plain.vocabulary, run="parent"))
+    with pytest.raises(
+        ValueError, match=r"parent has no vocabulary: train that run first, or --begin with another run"
+    ):
+        train(without, data, tmp_path / "child")
 
 
 def test_a_missing_aligner_should_be_named_with_its_remedy(
