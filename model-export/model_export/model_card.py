@@ -118,8 +118,10 @@ def _making(manifest: dict[str, Any]) -> str:
 
 Then an alignment head was taught an aligner's links on {head["target_tokens"]:,} target subwords ({head["updates"]:,}
 updates, {head["processor_hours"]} hours of processor time); nothing of it goes into the translations."""
-        teach = f"bin/model-export teach-alignment BUNDLE --config {config} --data DATA --guide RUN/links.npz"
-        verify = f"{teach}\n{verify}"
+        pairs = f"model-export/configs/{head.get('config', training.get('config', '?'))}"
+        guide = f"bin/model-export guide --bundle BUNDLE --config {pairs} --data DATA --out RUN"
+        teach = f"bin/model-export teach-alignment BUNDLE --config {pairs} --data DATA --guide RUN/links.npz"
+        verify = f"{guide}\n{teach}\n{verify}"
     hours = f"{training['hours']} hours{_processor(training)}"
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {hours},

@@ -81,7 +81,7 @@ def teach(
 
 def _taught(
     system: Transformer, config: Config, data: Path, subwords: Subwords, links: Links, updates: int
-) -> dict[str, float | int]:
+) -> dict[str, float | int | str]:
     """Trains the head alone, the rate going down to 0; gives what the manifest says of it."""
     head = system.aligner
     assert head is not None
@@ -116,4 +116,10 @@ def _taught(
             print(f"update {step}/{updates}  loss {losses / counted:.3f}  {left / 60:.0f} min left", flush=True)
             losses, counted = 0.0, 0
     hours = round((time.process_time() - busy) / 3600, 2)
-    return {"updates": step, "target_tokens": tokens, "processor_hours": hours, "seed": config.training.seed}
+    return {
+        "config": config.file,
+        "updates": step,
+        "target_tokens": tokens,
+        "processor_hours": hours,
+        "seed": config.training.seed,
+    }

@@ -65,6 +65,19 @@ def test_the_model_card_should_carry_licence_and_attribution(bundle: Path) -> No
     assert "| `all.tsv` | 36 | CC0 |" in card
     assert "Invented for a test" in card
     assert "Not scored yet" in card
+    assert "teach-alignment" not in card
+
+
+def test_the_model_card_should_name_the_links_that_an_alignment_head_was_taught(copy: Path) -> None:
+    head = {"config": "default/pairs.toml", "updates": 1500, "target_tokens": 5000, "processor_hours": 0.1, "seed": 1}
+    training = read_json(copy)["training"] | {"alignment_head": head}
+    write_manifest(copy, read_json(copy) | {"training": training})
+    card = (copy / "README.md").read_text(encoding="utf-8")
+    assert "an aligner's links on 5,000 target subwords" in card
+    assert "guide --bundle BUNDLE --config model-export/configs/default/pairs.toml --data DATA --out RUN\n" in card
+    assert (
+        "teach-alignment BUNDLE --config model-export/configs/default/pairs.toml --data DATA --guide RUN/links" in card
+    )
 
 
 def test_golden_should_hold_every_sentence_with_rows_that_sum_to_1(bundle: Path) -> None:

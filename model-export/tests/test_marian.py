@@ -604,6 +604,7 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     manifest = read_json(bundle)
     assert (manifest["attention"]["heads"], manifest["attention"]["shift"]) == ([], 1)
     assert manifest["training"]["alignment_head"]["updates"] == 300
+    assert manifest["training"]["alignment_head"]["config"] == teaching["config"].file
     after = BundleRuntime(bundle)
     assert after.choice == choice
     for a, b in zip(before, after.translate(SENTENCES[:20]), strict=True):
