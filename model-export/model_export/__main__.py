@@ -80,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="of the training: list the words its targets use, for a faster bundle",
     )
+    save.add_argument(
+        "--last", action="store_true", help="the weights at the end of training, not the best validation's"
+    )
     save.add_argument("--half", action="store_true", help="store weights in 16 bits, half the size")
     save.add_argument("--force", action="store_true", help="replace what is there")
 
@@ -238,7 +241,15 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.import_marian import save_marian
 
             config = read_config(arguments.config)
-            save_marian(config, arguments.checkpoint, arguments.out, arguments.force, arguments.half, arguments.data)
+            save_marian(
+                config,
+                arguments.checkpoint,
+                arguments.out,
+                arguments.force,
+                arguments.half,
+                arguments.data,
+                arguments.last,
+            )
             print(f"wrote {arguments.out}")
         case "import-marian":
             _import_marian(arguments)

@@ -103,23 +103,32 @@ def written_words(config: Config, data: Path, subwords: Subwords) -> list[str]:
 
 
 def save_marian(
-    config: Config, checkpoint: Path, target: Path, force: bool, half: bool = False, data: Path | None = None
+    config: Config,
+    checkpoint: Path,
+    target: Path,
+    force: bool,
+    half: bool = False,
+    data: Path | None = None,
+    last: bool = False,
 ) -> None:
     """Writes the best weights of training's folder as a MarianMT folder, with what a bundle says of their training.
 
-    `half` stores them in 16 bits; with the training `data` the words of its targets are listed beside them.
+    `last` takes the average at the end of training, where validations differ by their noise alone. `half` stores
+    weights in 16 bits; with the training `data` the words of its targets are listed beside them.
     """
     refuse_to_overwrite(target, force)
     if config.vocabulary.kind != "sentencepiece" or config.system != "transformer":
         raise ValueError("a MarianMT folder needs system = transformer and vocabulary.kind = sentencepiece")
-    saved = torch.load(best_weights(checkpoint), map_location="cpu", weights_only=True)
+    chosen = best_weights(checkpoint)
+    saved = torch.load(chosen.with_name("last.pt") if last else chosen, map_location="cpu", weights_only=True)
     system = make_system(config)
     assert isinstance(system, Transformer)
-    system.load_state_dict(saved["model"])
+    system.load_state_dict(saved["averaged" if last else "model"])
     rules = rules_for(config, subwords_of(config, checkpoint))
     marian.write(system.eval(), target, checkpoint, rules, config.decoding.beam_size, half)
     if data is not None:
         words = written_words(config, data, subwords_of(config, checkpoint))
         (target / marian.WRITTEN).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
-    record = json.dumps(training_section(config, saved["state"]), indent=2, ensure_ascii=False)
+    made = training_section(config, saved["state"]) | ({"kept": "last"} if last else {})
+    record = json.dumps(made, indent=2, ensure_ascii=False)
     (target / RECORD).write_text(record + "\n", encoding="utf-8")

@@ -108,7 +108,8 @@ def _making(manifest: dict[str, Any]) -> str:
     export = f"bin/model-export export --config {config} --checkpoint RUN --out BUNDLE"
     if manifest["model"]["system"] == "marian":
         data = " --data DATA" if manifest["model"].get("written_words") else ""
-        export = f"bin/model-export save-marian --config {config} --checkpoint RUN{data} --out CHECKPOINT\n"
+        end = " --last" if training.get("kept") == "last" else ""
+        export = f"bin/model-export save-marian --config {config} --checkpoint RUN{data}{end} --out CHECKPOINT\n"
         languages = f"--from {pair[:2]} --to {pair[3:]}"
         export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
         verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
@@ -122,11 +123,12 @@ updates, {head["processor_hours"]} hours of processor time); nothing of it goes 
         guide = f"bin/model-export guide --bundle BUNDLE --config {pairs} --data DATA --out RUN"
         teach = f"bin/model-export teach-alignment BUNDLE --config {pairs} --data DATA --guide RUN/links.npz"
         verify = f"{guide}\n{teach}\n{verify}"
+    kept = "its end" if training.get("kept") == "last" else "the validation with the best greedy BLEU"
     hours = f"{training['hours']} hours{_processor(training)}"
     return f"""## How it was made
 {training["updates"]:,} updates, {training["target_tokens"]:,} target subwords, {hours},
-seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average at the
-validation with the best greedy BLEU, {_STORED[weights]}.
+seed {training["seed"]}, code at commit `{training["commit"]}`. The weights are training's exponential average
+at {kept}, {_STORED[weights]}.
 The configuration says how much of each file one pass takes.{remark}
 
 ```

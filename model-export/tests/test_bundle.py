@@ -66,13 +66,15 @@ def test_the_model_card_should_carry_licence_and_attribution(bundle: Path) -> No
     assert "Invented for a test" in card
     assert "Not scored yet" in card
     assert "teach-alignment" not in card
+    assert "average\nat the validation with the best greedy BLEU, stored as float16" in card
 
 
-def test_the_model_card_should_name_the_links_that_an_alignment_head_was_taught(copy: Path) -> None:
+def test_the_model_card_should_say_which_weights_were_kept_and_what_links_a_head_was_taught(copy: Path) -> None:
     head = {"config": "default/pairs.toml", "updates": 1500, "target_tokens": 5000, "processor_hours": 0.1, "seed": 1}
-    training = read_json(copy)["training"] | {"alignment_head": head}
+    training = read_json(copy)["training"] | {"alignment_head": head, "kept": "last"}
     write_manifest(copy, read_json(copy) | {"training": training})
     card = (copy / "README.md").read_text(encoding="utf-8")
+    assert "average\nat its end, stored as float16" in card
     assert "an aligner's links on 5,000 target subwords" in card
     assert "guide --bundle BUNDLE --config model-export/configs/default/pairs.toml --data DATA --out RUN\n" in card
     assert (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import PAIRS
 
-from model_export import import_marian
+from model_export import import_marian, marian
 from model_export import train as training
 from model_export.__main__ import main
 from model_export.bundle import subwords_in
@@ -239,6 +239,26 @@ def test_a_saved_checkpoint_should_list_the_words_of_its_training_targets_but_th
     assert often <= kept
     assert rare
     assert rare.isdisjoint(kept)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_saved_checkpoint_should_be_of_the_best_validation_or_of_the_end(
+    tmp_path: Path, taught: Config, data: Path, last: bool
+) -> None:
+    plain = replace(taught, training=replace(taught.training, guide=0.0))
+    run, out = tmp_path / "run", tmp_path / "marian"
+    run.mkdir()
+    config = small(plain, learn_vocabulary(plain, data, run).sizes[1])
+    train(config, data, run)
+    best, end = (torch.load(run / name, weights_only=True) for name in ("best.pt", "last.pt"))
+    best["model"]["embedding.weight"][7] += 1  # so that they differ, whichever validation was best
+    torch.save(best, run / "best.pt")
+    import_marian.save_marian(config, run, out, force=False, last=last)
+    kept = marian.read(out).system.state_dict()["embedding.weight"]
+    assert kept.equal((end["averaged"] if last else best["model"])["embedding.weight"])
+    record = json.loads((out / "dragoman.json").read_text(encoding="utf-8"))
+    assert record.get("kept") == ("last" if last else None)
+    assert record["updates"] == (end if last else best)["state"]["step"]
 
 
 def test_a_parent_that_cannot_be_begun_with_should_be_named(tmp_path: Path, taught: Config, data: Path) -> None:
