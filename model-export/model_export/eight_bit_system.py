@@ -1,8 +1,9 @@
 """A Transformer in 8 bits: products with its matrices as `eight_bit` has them, its decoder's attention as
 `integer_attention` has it.
 
-What is added to all keys alike changes no softmax, so the decoder's keys are moved to the middle of their range: what
-models add to all of them can be many times as large as what tells them apart.
+Matrices are rounded for the inputs that a calibration saw, see `gptq`. What is added to all keys alike changes no
+softmax, so the decoder's keys are moved to the middle of their range: what models add to all of them can be many times
+as large as what tells them apart.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from model_export.eight_bit import Matrix, linear, rounded
+from model_export import gptq
+from model_export.eight_bit import Matrix, Range, linear, rounded
 from model_export.integer_attention import Bounds, IntegerCrossAttention, IntegerSelfAttention
 from model_export.system import System, Tensors
 from model_export.transformer import Attention, Transformer
 
-MARGIN = 1.1  # how much larger than the largest seen an activation may get; more room is a coarser step for all
+MARGIN = 1.1  # how far beyond what was seen an activation may get; more room is a coarser step for all
 GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
 
 
 class _Products(TorchFunctionMode):
-    """While it is on, `linear` stands for PyTorch's; `bounds` and `matrices`, which it fills, go by identity."""
+    """While it is on, `linear` stands for PyTorch's; `ranges` and `matrices`, which it fills, go by identity."""
 
-    def __init__(self, bounds: Mapping[int, float], matrices: dict[int, Matrix]) -> None:
+    def __init__(self, ranges: Mapping[int, Range], matrices: dict[int, Matrix]) -> None:
         super().__init__()
-        self.bounds, self.matrices = bounds, matrices
+        self.ranges, self.matrices = ranges, matrices
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:
@@ -39,7 +41,7 @@ class _Products(TorchFunctionMode):
             key = id(args[1])
             if key not in self.matrices:
                 self.matrices[key] = Matrix.of(args[1])
-            return linear(args[0], self.matrices[key], bias, self.bounds[key])
+            return linear(args[0], self.matrices[key], bias, self.ranges[key])
         return func(*args, **(kwargs or {}))
 
 
@@ -48,19 +50,24 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()
-        self.largest = {id(weight): 0.0 for weight in weights}  # of what goes in
+        self.rows: dict[int, list[Tensor]] = {id(weight): [] for weight in weights}  # [M, K] each, what goes in
         self.made: dict[int, Tensor] = {}  # [2, N]: the least and the most of each column that comes out
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if func is F.linear and id(args[1]) in self.largest:
+        if func is F.linear and id(args[1]) in self.rows:
             key = id(args[1])
-            self.largest[key] = max(self.largest[key], float(args[0].abs().max()))
+            self.rows[key].append(args[0].flatten(0, -2))
             columns = found.flatten(0, -2)
             ends = torch.stack([columns.amin(dim=0), columns.amax(dim=0)])
             before = self.made.get(key, ends)
             self.made[key] = torch.stack([torch.minimum(before[0], ends[0]), torch.maximum(before[1], ends[1])])
         return found
+
+    def inputs(self, weight: Tensor) -> Tensor:
+        """All rows [M, K] that were multiplied with `weight`."""
+        rows = self.rows[id(weight)]
+        return torch.cat(rows) if rows else weight.new_zeros(0, weight.shape[1])
 
 
 def bound_of(largest: float) -> float:
@@ -68,11 +75,17 @@ def bound_of(largest: float) -> float:
     return max(1, math.ceil(largest * MARGIN * GRID)) / GRID
 
 
+def range_of(rows: Tensor) -> Range:
+    """What is taken for the range of activations, of those that were seen."""
+    least, most = float(rows.min()), float(rows.max())
+    return Range(-bound_of(-least) if least < 0 else 0.0, bound_of(max(most, 0.0)))
+
+
 class EightBit(System):
     """`system` with its matrices rounded to 8 bits and computed with as integers; for inference.
 
-    `system` itself, which goes on computing in float32, changes: its matrices are rounded, and `calibrate` moves its
-    decoder's keys.
+    `calibrate` changes `system` itself, which goes on computing in float32: its matrices are rounded, its decoder's
+    keys moved.
     """
 
     system: Transformer
@@ -81,25 +94,29 @@ class EightBit(System):
         super().__init__()
         self.system, self.sizes, self.publishes = system.eval(), system.sizes, system.publishes
         self.words = system.words
-        self.bounds: dict[str, float] = {}  # of weights' names
+        self.ranges: dict[str, Range] = {}  # of what is multiplied, by the weights' names
         self.integer: Transformer | None = None  # once calibrated
-        self._bounds: dict[int, float] = {}
+        self._ranges: dict[int, Range] = {}
         self._matrices: dict[int, Matrix] = {}
-        with torch.no_grad():
-            for module in system.modules():
-                if isinstance(module, nn.Linear | nn.Embedding):
-                    module.weight.copy_(torch.from_numpy(rounded(module.weight.numpy())))
 
     @torch.no_grad()
     def calibrate(self, run: Callable[[], object]) -> None:
-        """Finds the bounds of activations: `run` should use `system` on ordinary sentences, without padding."""
+        """Rounds weights and finds the ranges of activations.
+
+        `run`, which is called twice, should use `system` on ordinary sentences, without padding.
+        """
         weights = {name: weight for name, weight in self.system.named_parameters() if weight.dim() == 2}
         with _Watch(weights.values()) as watch:
             run()
+        head = list(self.system.aligner.modules()) if self.system.aligner is not None else []
+        _round((module for module in self.system.modules() if module not in head), watch)
+        with _Watch(weights.values()) as watch:
+            run()
+        _round(head, watch)  # a head is taught, and put on, when all else is rounded
         for name, weight in weights.items():
-            if id(weight) in watch.made:
-                self.bounds[name] = bound_of(watch.largest[id(weight)])
-                self._bounds[id(weight)] = self.bounds[name]
+            inputs = watch.inputs(weight)
+            if len(inputs):
+                self.ranges[name] = self._ranges[id(weight)] = range_of(inputs)
         same = {id(part): part for part in (*self.system.parameters(), *self.system.buffers())}
         self.integer = copy.deepcopy(self.system, same)  # other modules, the same parameters
         for layer in self.integer.decoder_layers():
@@ -112,18 +129,26 @@ class EightBit(System):
         return self.integer
 
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
-        with _Products(self._bounds, self._matrices):
+        with _Products(self._ranges, self._matrices):
             return self.computed().encode(source_ids, mask)
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        with _Products(self._bounds, self._matrices):
+        with _Products(self._ranges, self._matrices):
             return self.computed().step(memory, mask, state, previous, t)
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        with _Products(self._bounds, self._matrices):
+        with _Products(self._ranges, self._matrices):
             return self.computed()(source_ids, mask, previous)  # type: ignore[no-any-return]
+
+
+def _round(modules: Iterable[nn.Module], watch: _Watch) -> None:
+    for module in modules:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            plain, inputs = module.weight.numpy(), watch.inputs(module.weight)
+            looked_up = isinstance(module, nn.Embedding)  # its rows are taken as they are
+            module.weight.copy_(torch.from_numpy(rounded(plain) if looked_up else gptq.rounded(plain, inputs)))
 
 
 def _bounds(attention: Attention, watch: _Watch) -> Bounds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,10 @@ def import_marian(
     ratio, offset = limit or (0, read.max_length - 1)
     if shift is None:
         shift = 1 if read.system.aligner is not None else 0
-    record = folder / RECORD
-    training: dict[str, Any] = {
-        "data": [],
-        "attribution": [],
-        "source": f"MarianMT checkpoint {folder.resolve().name}, trained elsewhere",
-    }
-    if record.is_file():
-        training = json.loads(record.read_text(encoding="utf-8"))
+    training = read_record(folder)
+    if "data" not in training:
+        source = f"MarianMT checkpoint {folder.resolve().name}, trained elsewhere"
+        training |= {"data": [], "attribution": [], "source": source}
     parts = Parts(
         name=name or folder.resolve().name,
         version=version,
@@ -130,5 +126,15 @@ def save_marian(
         words = written_words(config, data, subwords_of(config, checkpoint))
         (target / marian.WRITTEN).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
     made = training_section(config, saved["state"]) | ({"kept": "last"} if last else {})
-    record = json.dumps(made, indent=2, ensure_ascii=False)
-    (target / RECORD).write_text(record + "\n", encoding="utf-8")
+    write_record(target, made)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What the MarianMT checkpoint in `folder` says of its training; nothing when it was not made here."""
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.eight_bit import ZERO, as_integers, scale_of
+from model_export.eight_bit import Range, as_integers
 from model_export.traced import Fragment, read_by
 
 MICROSOFT = "com.microsoft"
@@ -65,17 +65,17 @@ def _readers(fragment: Fragment) -> Counter[str]:
     return Counter([name for node in fragment.nodes for name in node.input] + fragment.outputs)
 
 
-def eight_bits(fragment: Fragment, bounds: Mapping[str, float]) -> Fragment:
+def eight_bits(fragment: Fragment, ranges: Mapping[str, Range]) -> Fragment:
     """Every Gemm x [M, K] W^T [N, K] + bias with constant W; its values have to be `eight_bit.rounded`.
 
-    `system.over_words` and a Linear layer on rows are such Gemms. `bounds` of |x| by the names of constants W.
+    `system.over_words` and a Linear layer on rows are such Gemms. `ranges` of x by the names of constants W.
     """
-    return _EightBits(fragment, bounds).result()
+    return _EightBits(fragment, ranges).result()
 
 
 class _EightBits:
-    def __init__(self, fragment: Fragment, bounds: Mapping[str, float]) -> None:
-        self.fragment, self.bounds = fragment, bounds
+    def __init__(self, fragment: Fragment, ranges: Mapping[str, Range]) -> None:
+        self.fragment, self.ranges = fragment, ranges
         self.constants = dict(fragment.constants)
         self.nodes: list[onnx.NodeProto] = []
         self.integers: set[str] = set()  # names of rows in 8 bits
@@ -95,7 +95,7 @@ class _EightBits:
         if given != {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}:
             raise ValueError(f"{node.name}: 8 bits need a plain product with weights [N, K], not {given}")
         x, weights = node.input[:2]
-        if weights not in self.bounds:
+        if weights not in self.ranges:
             raise ValueError(f"{weights}: no sentence of the calibration came to this product")
         bias = node.input[2] if len(node.input) == 3 else ""  # the exporter leaves out one of zeros
         result = node.output[0]
@@ -103,18 +103,19 @@ class _EightBits:
         self._constant(f"{weights}.int8", integers)
         self._constant(f"{weights}.steps", steps)
         columns = self._add("Transpose", f"{weights}.int8", name=f"{result}.weights", perm=[1, 0])  # [K, N]
-        rows, scale = self._rows(x, self.bounds[weights])
-        inputs = [rows, columns, scale, f"{weights}.steps", "zero_point", "", bias]
+        rows, step, zero = self._rows(x, self.ranges[weights])
+        inputs = [rows, columns, step, f"{weights}.steps", zero, "", bias]
         self._add("MatMulIntegerToFloat", *inputs, name=result, domain=MICROSOFT)
 
-    def _rows(self, x: str, bound: float) -> tuple[str, str]:
-        """x [M, K] of at most `bound` as unsigned 8-bit numbers, and their scale []; made once for each x."""
-        rows, scale = f"{x}.bounded_{bound}", f"scale_{bound}"
-        self._constant(scale, scale_of(bound))
-        self._constant("zero_point", np.uint8(ZERO))
+    def _rows(self, x: str, range_: Range) -> tuple[str, str, str]:
+        """x [M, K] within `range_` as unsigned 8-bit numbers, their step [] and zero []; made once for each x."""
+        of = f"{range_.least}_{range_.most}"
+        rows, step, zero = f"{x}.within_{of}", f"step_{of}", f"zero_{range_.zero}"
+        self._constant(step, range_.step)
+        self._constant(zero, np.uint8(range_.zero))
         if rows not in self.integers:
-            self.integers.add(self._add("QuantizeLinear", x, scale, "zero_point", name=rows))
-        return rows, scale
+            self.integers.add(self._add("QuantizeLinear", x, step, zero, name=rows))
+        return rows, step, zero
 
     def _add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))

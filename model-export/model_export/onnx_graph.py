@@ -207,13 +207,13 @@ class _Search:
 
     def __init__(self, graph: Graph, system: System, rules: SearchRules) -> None:
         self.outer, self.system, self.rules = graph, system, rules
-        self.model, self.bounds = system, None  # what is traced; bounds by the names of its weights
+        self.model, self.ranges = system, None  # what is traced; ranges by the names of its weights
         self.half = isinstance(system, Half)
         if isinstance(system, Half):
             self.model = system.system
         if isinstance(system, EightBit):
             self.model = system.computed()
-            self.bounds = {f"system.{name}": bound for name, bound in system.bounds.items()}
+            self.ranges = {f"system.{name}": range_ for name, range_ in system.ranges.items()}
         self.sizes = Sizes()
 
     def outputs(self) -> list[onnx.ValueInfoProto]:
@@ -313,7 +313,7 @@ class _Search:
         fragment = kernels.norms_fused(trace(module, inputs, self.sizes))
         if self.half:
             return kernels.halves(fragment, fragment.outputs[:exact])
-        return fragment if self.bounds is None else kernels.eight_bits(fragment, self.bounds)
+        return fragment if self.ranges is None else kernels.eight_bits(fragment, self.ranges)
 
     def _encode(self) -> list[str]:
         """Sets `memory` and gives the first state."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model_export import kernels
 from model_export.bundle import BundleError, rounded
-from model_export.eight_bit import WEIGHT_LEVELS, Matrix, as_integers, is_rounded, linear
+from model_export.eight_bit import STEPS, WEIGHT_LEVELS, Matrix, Range, as_integers, is_rounded, linear
 from model_export.eight_bit import rounded as rounded_matrix
 from model_export.rnnsearch import RNNsearch
 from model_export.rnnsearch import Sizes as RecurrentSizes
@@ -48,18 +48,39 @@ def test_a_product_should_be_near_the_exact_one() -> None:
     x, weights, bias = torch.randn(40, 64), torch.randn(30, 64), torch.randn(30)
     weights = torch.from_numpy(rounded_matrix(weights.numpy()))
     exact = nn.functional.linear(x, weights, bias)
-    difference = (linear(x, Matrix.of(weights), bias, bound=float(x.abs().max())) - exact).abs().max()
+    difference = (linear(x, Matrix.of(weights), bias, Range(float(x.min()), float(x.max()))) - exact).abs().max()
     assert 0 < difference < 0.01 * exact.abs().max()
 
 
-@pytest.mark.parametrize("K", [2048, 2049])
+@given(st.floats(0, 1e3), st.floats(0.125, 1e3))
+def test_a_range_should_hold_0_exactly_and_its_ends_within_a_step(below: float, most: float) -> None:
+    range_ = Range(-below, most)
+    assert 0 <= range_.zero <= STEPS
+    assert abs(-range_.zero * float(range_.step) - range_.least) <= float(range_.step) * 0.51
+    found = linear(torch.tensor([[0.0, most, -below]]).T, Matrix.of(torch.ones(1, 1)), None, range_)
+    assert float(found[0]) == 0
+    assert float((found[1:, 0] - torch.tensor([most, -below])).abs().max()) <= float(range_.step) * 0.51
+
+
+def test_what_is_never_negative_should_have_all_steps_above_0() -> None:
+    torch.manual_seed(1)
+    x, weights = torch.rand(40, 64), torch.from_numpy(rounded_matrix(torch.randn(30, 64).numpy()))
+    exact = nn.functional.linear(x, weights)
+
+    def error(least: float) -> float:
+        return float((linear(x, Matrix.of(weights), None, Range(least, 1.0)) - exact).abs().mean())
+
+    assert error(0.0) < 0.6 * error(-1.0)
+
+
+@pytest.mark.parametrize("K", [1028, 1029, 2049])
 def test_sums_should_be_exact_however_long(K: int) -> None:
     weights = torch.full((3, K), 64.0)
     weights[1, ::2] = -63.0
-    x = torch.full((2, K), 126.0)
-    x[1, 0] = 125.0
+    x = torch.full((2, K), 255.0)
+    x[1, 0] = 254.0
     expected = (x.double() @ weights.double().T).float()
-    assert linear(x, Matrix.of(weights), None, bound=127.0).equal(expected)
+    assert linear(x, Matrix.of(weights), None, Range(0.0, 255.0)).equal(expected)
 
 
 class _Layer(nn.Module):
@@ -72,11 +93,11 @@ class _Layer(nn.Module):
         return normed
 
 
-BOUNDS = {"first.weight": 2.0, "second.weight": 1.5}
+RANGES = {"first.weight": Range(-2.0, 1.5), "second.weight": Range(0.0, 1.5)}
 
 
 def layer(
-    eight_bits: bool, bounds: Mapping[str, float] = MappingProxyType(BOUNDS)
+    eight_bits: bool, ranges: Mapping[str, Range] = MappingProxyType(RANGES)
 ) -> tuple[_Layer, onnxruntime.InferenceSession]:
     torch.manual_seed(2)
     made = _Layer().eval()
@@ -85,7 +106,7 @@ def layer(
     for part in (made.first, made.second):
         part.weight.data = torch.from_numpy(rounded_matrix(part.weight.detach().numpy()))
     fragment = kernels.norms_fused(trace(made, (torch.randn(13, 16),), Sizes()))
-    fragment = kernels.eight_bits(fragment, bounds) if eight_bits else fragment
+    fragment = kernels.eight_bits(fragment, ranges) if eight_bits else fragment
     graph = helper.make_graph(
         fragment.nodes,
         "layer",
@@ -115,9 +136,9 @@ def test_a_fused_norm_should_be_the_exporters() -> None:
 
 
 def in_eight_bits(made: _Layer, x: Tensor) -> Tensor:
-    inner = torch.relu(linear(x, Matrix.of(made.first.weight), made.first.bias, BOUNDS["first.weight"]))
+    inner = torch.relu(linear(x, Matrix.of(made.first.weight), made.first.bias, RANGES["first.weight"]))
     normed: Tensor = made.norm(
-        x + linear(inner, Matrix.of(made.second.weight), made.second.bias, BOUNDS["second.weight"])
+        x + linear(inner, Matrix.of(made.second.weight), made.second.bias, RANGES["second.weight"])
     )
     return normed
 
@@ -129,13 +150,13 @@ def test_the_graph_should_round_and_cut_off_as_pytorch_does() -> None:
     assert float(x.abs().max()) > 2.5
     with torch.no_grad():
         torch.testing.assert_close(run(session, x), in_eight_bits(made, x), atol=2e-6, rtol=1e-5)
-        cut = linear(x.clamp(-2.1, 2.1), Matrix.of(made.first.weight), None, bound=2.0)
-        torch.testing.assert_close(linear(x, Matrix.of(made.first.weight), None, bound=2.0), cut)
+        cut = linear(x.clamp(-2.1, 1.6), Matrix.of(made.first.weight), None, RANGES["first.weight"])
+        torch.testing.assert_close(linear(x, Matrix.of(made.first.weight), None, RANGES["first.weight"]), cut)
 
 
 def test_a_product_that_was_not_calibrated_should_be_refused() -> None:
     with pytest.raises(ValueError, match=r"second\.weight: no sentence of the calibration"):
-        layer(eight_bits=True, bounds={"first.weight": 2.0})
+        layer(eight_bits=True, ranges={"first.weight": Range(-2.0, 2.0)})
 
 
 def test_a_row_should_not_depend_on_its_batch() -> None:
