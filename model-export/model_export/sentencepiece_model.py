@@ -10,19 +10,20 @@ import importlib
 import io
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from model_export.vocabulary import LANGUAGE, SpecialIds, decoder
+from model_export.vocabulary import MARK, SpecialIds, decoder
 
 _MESSAGES: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # generated, without types
 SPACE = "\u2581"
 END, UNKNOWN, PADDING = "</s>", "<unk>", "<pad>"
 _CUT = "\U000f0003"  # private use: stands where a grapheme is cut in two
+_UNMARKED = "\U000f0004"  # and where a text has MARK itself
 _EXTENDING = (
     r"[\p{M}\x{0E33}\x{0EB3}\x{200C}\x{200D}\x{1F3FB}-\x{1F3FF}]"  # what makes one grapheme with what stands before it
 )
@@ -131,14 +132,16 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
     spanning = any(SPACE in p.piece[1:] for p in normal)
     by_id = sorted(words, key=words.__getitem__)
     languages = [word for word in by_id if word.startswith(">>") and word.endswith("<<")]
+    letters = {piece for piece in scores if len(piece) == 1}
+    foreign = [] if proto.trainer_spec.byte_fallback else _foreign(by_id, letters)
     # An unknown character stands ten below the least likely piece, so what cannot be reached must not be less likely.
     least = min(p.score for p in normal if p.type == kind.NORMAL)
     vocabulary: list[tuple[str, float]] = []
     for number, word in enumerate(by_id):
         if word in scores:
             vocabulary.append((word, scores.pop(word)))
-        elif word in languages:
-            vocabulary.append((f"{LANGUAGE}{word}", 0.0))
+        elif word in languages or word in foreign:
+            vocabulary.append((f"{MARK}{word}", 0.0))
         elif word == UNKNOWN:
             vocabulary.append((word, least))
         else:  # of the other side, or never in a text; a space within makes it unreachable
@@ -154,11 +157,15 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
         normalizers.Replace(Regex(" +"), SPACE),
         normalizers.Prepend(SPACE),
     ]
+    if languages or foreign:
+        cleaning.append(normalizers.Replace(MARK, _UNMARKED))
+    if foreign:
+        cleaning.append(_mark_foreign(foreign, letters))
     cuts: list[pre_tokenizers.PreTokenizer] = []
     if languages:
         known = "|".join(language.strip("<>") for language in languages)
-        cleaning.append(normalizers.Replace(Regex(rf"\A{SPACE}(?=>>({known})<<)"), LANGUAGE))
-        cuts.append(pre_tokenizers.Split(Regex(rf"\A{LANGUAGE}>>({known})<<"), "isolated"))
+        cleaning.append(normalizers.Replace(Regex(rf"\A{SPACE}(?=>>({known})<<)"), MARK))
+        cuts.append(pre_tokenizers.Split(Regex(rf"\A{MARK}>>({known})<<"), "isolated"))
     if not spanning:
         cuts.append(pre_tokenizers.Split(SPACE, "merged_with_next"))
     tokenizer.normalizer = normalizers.Sequence(cleaning)
@@ -166,6 +173,24 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
     tokenizer.decoder = decoder()
     return tokenizer
+
+
+def _foreign(words: Iterable[str], letters: Collection[str]) -> list[str]:
+    """The words without any of the model's `letters`.
+
+    MarianMT looks up what a model cuts off in a list of words of both sides, and SentencePiece leaves characters that
+    it does not know, as many as stand together, as one piece: that may be a word of the other side's model.
+    """
+    known = (END, UNKNOWN, PADDING)
+    return [word for word in words if word not in known and not any(c in letters for c in word)]
+
+
+def _mark_foreign(foreign: Iterable[str], letters: Iterable[str]) -> normalizers.Normalizer:
+    """Puts MARK before those that have only `letters`, or an end of the text, around them."""
+    other = f"[^{''.join(_ranges(sorted(ord(letter) for letter in letters)))}]"
+    longest_first = sorted(foreign, key=len, reverse=True)
+    either = "|".join("".join(_escaped(ord(c)) for c in word) for word in longest_first)
+    return normalizers.Replace(Regex(rf"(?<!{other})(?=(?:{either})(?!{other}))"), MARK)
 
 
 def _cut_graphemes(path: Path) -> normalizers.Normalizer:

@@ -19,7 +19,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 BYTE = re.compile("<0x([0-9A-F]{2})>")
-LANGUAGE = "\u0002"  # stands before a language token
+MARK = "\u0002"  # stands before what a tokenizer looks up as a whole: language tokens, words of the other side
 SOURCE_FILE, TARGET_FILE = "tokenizer.json", "target_tokenizer.json"
 
 
@@ -81,7 +81,7 @@ class Subwords:
     def piece(self, token: int, side: str = "target") -> str:
         """A token's name, without what `sentencepiece_model` puts around some in the file."""
         tokenizer = self.target if side == "target" else self.source
-        return str(tokenizer.id_to_token(token) or "").removesuffix(f"\u2581{token}").removeprefix(LANGUAGE)
+        return str(tokenizer.id_to_token(token) or "").removesuffix(f"\u2581{token}").removeprefix(MARK)
 
     def manifest(self) -> dict[str, Any]:
         return asdict(self.special)

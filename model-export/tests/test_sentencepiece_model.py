@@ -83,6 +83,43 @@ def test_other_models_should_be_read_alike(other: Both) -> None:
         other.check(target)
 
 
+FOREIGN = ("漢", "字字", "漢字", "-", "--", "漢a", "▁漢", "é")
+
+
+@pytest.fixture(scope="module")
+def one_side(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """A model that does not know some of what stands in its list of words."""
+    path = tmp_path_factory.mktemp("side") / "m"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a ba b", "ab abe", "bab aa e", "be ea abb"] * 20),
+        model_prefix=str(path),
+        vocab_size=14,
+        hard_vocab_limit=False,
+        normalization_rule_name="identity",
+        minloglevel=2,
+    )
+    model = path.with_suffix(".model")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    own = [pieces.id_to_piece(i) for i in range(pieces.get_piece_size()) if not pieces.is_control(i)]
+    return model, {word: i for i, word in enumerate(dict.fromkeys([*own, "</s>", *FOREIGN, "<pad>"]))}
+
+
+@given(st.lists(st.text(alphabet="ab eé漢字-\u0002\U000f0004😀", max_size=20), min_size=1, max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_what_only_the_other_side_writes_should_have_its_ids(
+    one_side: tuple[Path, dict[str, int]], texts: list[str]
+) -> None:
+    """As MarianTokenizer looks pieces up: in the words of both sides, whatever SentencePiece cut them from."""
+    model, words = one_side
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    tokenizer = sentencepiece_model.to_tokenizer(model, words)
+    for text in texts:
+        cut = pieces.encode(text, out_type=str)
+        found = tokenizer.encode(text, add_special_tokens=False).ids
+        unknown = words["<unk>"]
+        assert [i if i < len(words) else unknown for i in found] == [words.get(p, unknown) for p in cut], (text, cut)
+
+
 def test_learning_should_clean_and_cut_digits(folder: Path) -> None:
     words = sentencepiece_model.read_words(folder / "vocab.json")
     special = sentencepiece_model.special_ids(words)
