@@ -133,7 +133,7 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
     by_id = sorted(words, key=words.__getitem__)
     languages = [word for word in by_id if word.startswith(">>") and word.endswith("<<")]
     letters = {piece for piece in scores if len(piece) == 1}
-    foreign = [] if proto.trainer_spec.byte_fallback else _foreign(by_id, letters)
+    foreign = set() if proto.trainer_spec.byte_fallback or not letters else _foreign(by_id, letters)
     # An unknown character stands ten below the least likely piece, so what cannot be reached must not be less likely.
     least = min(p.score for p in normal if p.type == kind.NORMAL)
     vocabulary: list[tuple[str, float]] = []
@@ -175,22 +175,28 @@ def to_tokenizer(path: Path, words: Mapping[str, int]) -> Tokenizer:
     return tokenizer
 
 
-def _foreign(words: Iterable[str], letters: Collection[str]) -> list[str]:
+def _foreign(words: Iterable[str], letters: Collection[str]) -> set[str]:
     """The words without any of the model's `letters`.
 
     MarianMT looks up what a model cuts off in a list of words of both sides, and SentencePiece leaves characters that
     it does not know, as many as stand together, as one piece: that may be a word of the other side's model.
     """
-    known = (END, UNKNOWN, PADDING)
-    return [word for word in words if word not in known and not any(c in letters for c in word)]
+    known = ("", END, UNKNOWN, PADDING)
+    return {word for word in words if word not in known and not any(c in letters for c in word)}
 
 
 def _mark_foreign(foreign: Iterable[str], letters: Iterable[str]) -> normalizers.Normalizer:
-    """Puts MARK before those that have only `letters`, or an end of the text, around them."""
+    """Puts MARK before those that have only `letters`, or an end of the text, around them.
+
+    The other side may have tens of thousands: a place where no unknown characters begin is left at once, and words
+    with the same beginning are tried together.
+    """
     other = f"[^{''.join(_ranges(sorted(ord(letter) for letter in letters)))}]"
-    longest_first = sorted(foreign, key=len, reverse=True)
-    either = "|".join("".join(_escaped(ord(c)) for c in word) for word in longest_first)
-    return normalizers.Replace(Regex(rf"(?<!{other})(?=(?:{either})(?!{other}))"), MARK)
+    rests: dict[str, list[str]] = {}
+    for word in sorted(foreign):
+        rests.setdefault(word[0], []).append("".join(_escaped(ord(c)) for c in word[1:]))
+    either = "|".join(f"{_escaped(ord(first))}(?:{'|'.join(after)})" for first, after in rests.items())
+    return normalizers.Replace(Regex(rf"(?<!{other})(?={other})(?=(?:{either})(?!{other}))"), MARK)
 
 
 def _cut_graphemes(path: Path) -> normalizers.Normalizer:

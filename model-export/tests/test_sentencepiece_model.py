@@ -83,7 +83,7 @@ def test_other_models_should_be_read_alike(other: Both) -> None:
         other.check(target)
 
 
-FOREIGN = ("漢", "字字", "漢字", "-", "--", "漢a", "▁漢", "é")
+FOREIGN = ("", "漢", "字字", "漢字", "-", "--", "漢a", "▁漢", "é")
 
 
 @pytest.fixture(scope="module")
