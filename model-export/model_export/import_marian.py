@@ -132,7 +132,16 @@ def save_marian(
 def read_record(folder: Path) -> dict[str, Any]:
     """What the MarianMT checkpoint in `folder` says of its training; nothing when it was not made here."""
     path = folder / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    lists = ("data", "attribution")
+    if not isinstance(record, dict) or not all(isinstance(record.get(key, []), list) for key in lists):
+        raise ValueError(f"{path} should be what save-marian says of a training: take it away to import without")
+    return record
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

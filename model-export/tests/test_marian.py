@@ -383,6 +383,14 @@ def test_pytorch_should_compute_in_8_bits_only_inside_the_wrapper(checkpoint: Pa
     torch.testing.assert_close(inside, outside, atol=0.5, rtol=0.5)
 
 
+@pytest.mark.parametrize("record", ["[]", "{broken", '{"data": 3}', "\x00"])
+def test_a_record_that_is_none_should_be_named(copy: Path, tmp_path: Path, record: str) -> None:
+    (copy / "dragoman.json").write_text(record, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dragoman\.json should be what save-marian says"):
+        import_marian(copy, tmp_path / "b", ("fr", "en"), unchecked)
+    assert not (tmp_path / "b").exists()
+
+
 def change(folder: Path, name: str, **values: Any) -> None:
     content = json.loads((folder / name).read_text(encoding="utf-8"))
     (folder / name).write_text(json.dumps(content | values), encoding="utf-8")
