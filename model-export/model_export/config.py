@@ -59,6 +59,8 @@ class Training:
     optimizer: str = "adam"  # or muon: matrices by Muon at `matrix_rate`, the rest by Adam at `learning_rate`
     matrix_rate: float = 0.02
     both_directions: bool = False  # every pair the other way round as well
+    joined: float = 0.0  # share of the pairs that are put one after the other, up to `longest`
+    apart: float = 0.0  # share of the pairs with links whose words and marks are split by spaces, as gold ones are
     begin: str = ""  # the folder of another run, beside this one's, whose weights it begins with
     guide: float = 0.0  # weight of the loss that teaches the published attention the links of the run's links.npz
 

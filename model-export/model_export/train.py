@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sacrebleu
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from torch import Tensor
 from model_export import marian, sentencepiece_model
 from model_export.config import Config, DataFile, Training
 from model_export.data import Batch, Corpus, batches, make_batch, read_pairs
-from model_export.guide import Links, guide_loss, read_links
+from model_export.guide import Links, guide_loss, of_tokens, read_links
 from model_export.search import SearchRules, beam_search, best
 from model_export.system import System
 from model_export.systems import SYSTEMS
@@ -124,7 +125,14 @@ def stream(config: Config, data: Path, subwords: Subwords, step: int, links: Lin
         parts = [_corpus(config, data, subwords, f, number, links) for f in config.train if f.lines is not None]
         if not any(map(len, [*whole, *parts])):
             raise ValueError(f"no training pair has fewer than {settings.longest} subwords on both sides")
-        for batch in batches([*whole, *parts], settings.batch_tokens, settings.seed + number, subwords.special):
+        for batch in batches(
+            [*whole, *parts],
+            settings.batch_tokens,
+            settings.seed + number,
+            subwords.special,
+            settings.joined,
+            settings.longest,
+        ):
             if seen >= step:
                 yield batch
             seen += 1
@@ -140,7 +148,11 @@ def _corpus(
     if first and not pairs:
         first %= len(read_pairs(path))
         pairs = read_pairs(path, first, file.lines, file.swap)
-    taught = None if links is None else links.of(file.file, first, len(pairs), file.swap)
+    taught = None
+    if links is not None:
+        apart = np.random.default_rng((config.training.seed, number)).random(len(pairs)) < config.training.apart
+        linked = links.of(file.file, first, len(pairs), file.swap)
+        pairs, taught = of_tokens(subwords, pairs, linked, apart.tolist())
     return Corpus(subwords, pairs, config.training.longest, taught, config.training.both_directions)
 
 
@@ -215,7 +227,7 @@ def train(config: Config, data: Path, folder: Path, steps: int | None = None, be
         raise ValueError(f"training.guide teaches a transformer's attention: {config.system} is none")
     if isinstance(model, Transformer) and model.aligner is not None and not settings.guide:
         raise ValueError("sizes.aligner needs training.guide above 0: nothing else teaches an alignment head")
-    links = read_links(folder / "links.npz", subwords) if settings.guide else None
+    links = read_links(folder / "links.npz") if settings.guide else None
     parent = begin or (folder.parent / settings.begin if settings.begin else None)
     if parent is not None and not (folder / "last.pt").exists():
         known = begin_as(model, subwords, parent)

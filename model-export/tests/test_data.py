@@ -1,10 +1,11 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
 
-from model_export.data import IGNORED, Corpus, batches, make_batch, read_pairs
+from model_export.data import IGNORED, Corpus, Encoded, batches, joined, make_batch, read_pairs
 from model_export.vocabulary import SpecialIds, Subwords
 
 TEXT = "a\tA\nb\tB\nc\tC\n"
@@ -66,6 +67,49 @@ def test_both_directions_should_turn_pairs_and_their_links(subwords: Subwords) -
     assert there[1].tolist() == back[0].tolist()
     assert back[2] is not None
     assert back[2].tolist() == [[1, 0], [0, 1]]
+
+
+def encoded(number: int) -> Encoded:
+    """A pair of ids found in no other, with each target token linked to one source token."""
+    length = 1 + number % 7
+    source, target = np.arange(length, dtype=np.uint16) + 100 * number, np.arange(length + 2, dtype=np.uint16)
+    links = np.array([[j % length, j] for j in range(length + 2)], np.uint8)
+    return source, (target + 100 * number).astype(np.uint16), links
+
+
+def linked_ids(pairs: Sequence[Encoded]) -> list[tuple[int, int]]:
+    return sorted((int(s[i]), int(t[j])) for s, t, links in pairs if links is not None for i, j in links.tolist())
+
+
+def test_joined_pairs_should_keep_every_token_and_link_in_texts_of_all_lengths() -> None:
+    pairs = [encoded(number) for number in range(200)]
+    found = joined(pairs, 1.0, 40, seed=3)
+    assert linked_ids(found) == linked_ids(pairs)
+    assert sorted(np.concatenate([s for s, _, _ in found]).tolist()) == sorted(
+        np.concatenate([s for s, _, _ in pairs]).tolist()
+    )
+    lengths = [max(len(s), len(t)) for s, t, _ in found]
+    assert max(lengths) < 40
+    assert sum(length > 20 for length in lengths) > len(lengths) / 4
+    again = joined(pairs, 1.0, 40, seed=3)
+    assert all(a[0].tolist() == b[0].tolist() for a, b in zip(found, again, strict=True))
+    assert {tuple(s.tolist()) for s, _, _ in joined(pairs, 1.0, 40, seed=4)} != {tuple(s.tolist()) for s, _, _ in found}
+
+
+def test_a_share_of_the_pairs_should_be_joined() -> None:
+    pairs = [encoded(number) for number in range(400)]
+    alone = {tuple(s.tolist()) for s, _, _ in pairs}
+    left = [s for s, _, _ in joined(pairs, 0.5, 1000, seed=3) if tuple(s.tolist()) in alone]
+    assert 150 < len(left) < 250
+    assert joined(pairs, 0.0, 1000, seed=3) == pairs
+
+
+def test_a_joined_text_should_have_no_links_when_one_of_its_pairs_has_none() -> None:
+    pairs = [encoded(number) for number in range(9)]
+    source, target, _ = pairs[4]
+    found = joined([*pairs[:4], (source, target, None), *pairs[5:]], 1.0, 12, seed=3)
+    for text, _, links in found:
+        assert (links is None) == (int(source[0]) in text.tolist())
 
 
 def test_padding_may_be_any_id_that_a_text_has_not() -> None:
