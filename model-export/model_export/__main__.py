@@ -67,10 +67,6 @@ def parser() -> argparse.ArgumentParser:
         "--lines", type=positive, default=300_000, metavar="N", help="of each training file (default 300000)"
     )
 
-    guide.add_argument(
-        "--bundle", type=existing, metavar="BUNDLE", help="links between its subwords, for teach-alignment"
-    )
-
     save = commands.add_parser("save-marian", help="write the best weights as a MarianMT checkpoint (transformers)")
     save.add_argument("--checkpoint", type=existing, required=True, metavar="DIR", help="the folder train wrote")
     save.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
@@ -227,15 +223,9 @@ def run(arguments: argparse.Namespace) -> None:
             train(read_config(arguments.config), arguments.data, arguments.out, arguments.steps, arguments.begin)
         case "guide":
             from model_export.guide import make_links
-            from model_export.train import learn_vocabulary
 
-            config = read_config(arguments.config)
             arguments.out.mkdir(parents=True, exist_ok=True)
-            if arguments.bundle:
-                subwords = bundle.subwords_in(arguments.bundle)
-            else:
-                subwords = learn_vocabulary(config, arguments.data, arguments.out)
-            count = make_links(config, arguments.data, arguments.out, subwords, arguments.lines)
+            count = make_links(read_config(arguments.config), arguments.data, arguments.out, arguments.lines)
             print(f"wrote {arguments.out / 'links.npz'}: links of {count:,} pairs")
         case "save-marian":
             from model_export.import_marian import save_marian
@@ -418,16 +408,18 @@ def _score_aer(arguments: argparse.Namespace) -> None:
     choices = all_choices() if arguments.choices == "all" else None
     report = score_choices(gold, arguments.bundle, choices, arguments.reverse)
     _print_agreement("choice", report.lines, arguments.best)
+    if not choices and not arguments.reverse:
+        _print_agreement("source", report.by_length, ordered=False)
     print(f"{arguments.gold.name}: {report.scored:,} of {len(gold):,} pairs; * is what the product publishes")
     if report.left_out:
         print(f"left out: {reasons(report.left_out)}")
 
 
-def _print_agreement(title: str, lines: Sequence[Line], best: int | None = None) -> None:
-    """A table in percent, the lowest error first."""
+def _print_agreement(title: str, lines: Sequence[Line], best: int | None = None, ordered: bool = True) -> None:
+    """A table in percent, the lowest error first when `ordered`."""
     width = max(len(title), *(len(line.name) for line in lines))
     print(f"  {title:<{width}}   AER      P      R     F1    links")
-    for name, counts, default in sorted(lines, key=lambda line: line.agreement.aer)[:best]:
+    for name, counts, default in (sorted(lines, key=lambda line: line.agreement.aer) if ordered else lines)[:best]:
         shares = (counts.aer, counts.precision, counts.recall, counts.f1)
         numbers = " ".join(f"{100 * share:6.1f}" for share in shares)
         print(f"{'*' if default else ' '} {name:<{width}} {numbers} {counts.links:8,}")

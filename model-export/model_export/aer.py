@@ -22,6 +22,15 @@ Links = frozenset[Link]
 _LINK = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
+_UP_TO = (10, 20, 30, 50)  # words
+LENGTHS = ("1-10", "11-20", "21-30", "31-50", "over 50")
+
+
+def length_class(words: int) -> str:
+    """Which of LENGTHS a text of so many words is in."""
+    return next((name for name, last in zip(LENGTHS, _UP_TO, strict=False) if words <= last), LENGTHS[-1])
+
+
 class GoldPair(NamedTuple):
     """Two sentences and what a person linked; `possible` holds the sure links too."""
 

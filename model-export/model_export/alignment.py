@@ -153,6 +153,16 @@ class Choice:
             rule = f"{self.joined} of {rule} and {_rule(self.source_threshold)}"
         return f"end {self.end}, shift {self.shift}, {self.merge}, {rule}"
 
+    @property
+    def name(self) -> str:
+        """What `choice_named` makes this choice of, whatever its shift."""
+
+        def rule(threshold: float | None) -> str:
+            return "argmax" if threshold is None else f"{threshold:g}"
+
+        both = [self.joined, rule(self.source_threshold)] if self.joined else []
+        return ",".join([self.end, self.merge, rule(self.threshold), *both])
+
     def links(self, attended: Attended) -> frozenset[tuple[int, int]]:
         if not attended.source_words:
             return frozenset()

@@ -1,4 +1,4 @@
-"""Teaching attention: links between subwords from an unsupervised aligner, and the loss that a model learns them by.
+"""Teaching attention: links from an unsupervised aligner, and the loss that a model learns them by.
 
 Garg, Peitz, Nallasamy, Paulik, "Jointly Learning to Align and Translate with Transformer Models", EMNLP 2019, section
 4: the published heads are taught the symmetrised links of an aligner. Here the row that is taught a token's links is
@@ -6,11 +6,13 @@ that of the step which has the token as input (Chen et al., "Accurate Word Align
 Translation", EMNLP 2020, section 3.1), so a bundle made of such a model publishes with `shift` 1.
 
 The aligner is eflomal (Oestling and Tiedemann 2016), run as a program; it is not part of this project's installation.
+It links units, which are words and punctuation marks without their case: it has seen more of each than of subwords, and
+their links fit any vocabulary.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,24 +20,61 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from model_export.aer import grow_diag
+from model_export.alignment import Span
 from model_export.config import Config
-from model_export.data import IGNORED, Batch, read_pairs
+from model_export.data import IGNORED, Batch, Pair, read_pairs
 from model_export.vocabulary import Subwords
 
 ALIGNER = "eflomal-align"
-Pairs = NDArray[np.uint8]  # [L, 2], source and target token
+LONGEST = 256  # units or tokens of a side that has links: a link is two bytes
+Pairs = NDArray[np.uint8]  # [L, 2], source and target unit, or token
+
+
+_UNIT = re.compile(r"[^\W_]+|[^\w\s]|_")
+_APOSTROPHES = "'\u2019\u02bc"
+
+
+def units(text: str) -> list[Span]:
+    """Words and punctuation marks; an apostrophe between letters goes with the shorter side, as in l' and 's."""
+    found: list[Span] = []
+    parts = [Span(*match.span()) for match in _UNIT.finditer(text)]
+    waiting = iter(range(len(parts)))
+    for i in waiting:
+        part = parts[i]
+        if text[part.start] in _APOSTROPHES and _between_letters(text, part):
+            left, right = found[-1], parts[i + 1]
+            if left.end - left.start <= right.end - right.start:
+                found[-1] = Span(left.start, part.end)
+            else:
+                found.append(Span(part.start, right.end))
+                next(waiting)
+        else:
+            found.append(part)
+    return found
+
+
+def _between_letters(text: str, mark: Span) -> bool:
+    return text[mark.start - 1 : mark.start].isalnum() and text[mark.end : mark.end + 1].isalnum()
+
+
+def _plain_units(text: str) -> list[str]:
+    """The units as the aligner sees them."""
+    alike = dict.fromkeys(map(ord, _APOSTROPHES), "'")
+    return [text[a:b].lower().translate(alike) for a, b in units(text)]
 
 
 @dataclass(frozen=True)
 class Links:
-    """Links of the lines of training files; (file, line) are looked up in `lines`."""
+    """Links of the lines of training files, between units; (file, line) are looked up in `lines`."""
 
     rows: dict[tuple[str, int], Pairs]
 
@@ -45,56 +84,41 @@ class Links:
         return [row[:, ::-1] if swap and row is not None else row for row in found]
 
 
-def read_links(path: Path, subwords: Subwords) -> Links:
-    """Links as `make_links` wrote them: links of a line's columns as they stand in its file.
-
-    Raises ValueError when there are none, or when they are between the tokens of another vocabulary than `subwords`.
-    """
+def read_links(path: Path) -> Links:
+    """Links as `make_links` wrote them: links of a line's columns as they stand in its file; ValueError without."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: `model-export guide` makes it, or set training.guide to 0")
     try:
-        return _read(path, subwords)
+        return _read(path)
     except (EOFError, KeyError, OSError, TypeError, zipfile.BadZipFile) as fault:
-        raise ValueError(f"{path} holds no links: `model-export guide` makes such a file") from fault
+        raise ValueError(f"{path} holds no links between words: `model-export guide` makes such a file") from fault
 
 
-def _read(path: Path, subwords: Subwords) -> Links:
+def _read(path: Path) -> Links:
     rows: dict[tuple[str, int], Pairs] = {}
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile(path)
     with np.load(path) as saved:
-        if "vocabulary" in saved and str(saved["vocabulary"]) != _digest(subwords):
-            raise ValueError(
-                f"{path} holds links between the tokens of another vocabulary: make them with `model-export guide`,"
-                " for a bundle with --bundle"
-            )
-        for number, file in enumerate(saved["files"].tolist()):
+        for number, file in enumerate(saved["files_of_units"].tolist()):
             lines, ends, links = (saved[f"{part}_{number}"] for part in ("lines", "ends", "links"))
             for line, part in zip(lines.tolist(), np.split(links, ends[:-1]), strict=True):
                 rows[file, line] = part
     return Links(rows)
 
 
-def make_links(config: Config, data: Path, folder: Path, subwords: Subwords, lines: int) -> int:
+def make_links(config: Config, data: Path, folder: Path, lines: int) -> int:
     """Aligns `lines` lines of each training file, from its `first` on; writes `links.npz`; gives the lines aligned."""
     if shutil.which(ALIGNER) is None:
         raise ValueError(f"{ALIGNER} is missing: pip install eflomal (it needs a C compiler)")
-    found: dict[str, list[tuple[int, list[int], list[int]]]] = {}
+    found: dict[str, list[tuple[int, list[str], list[str]]]] = {}
     for file in config.train:
-        pairs = read_pairs(data / file.file, file.first, lines, file.swap)
-        sources, targets = subwords.source_ids([s for s, _ in pairs]), subwords.target_ids([t for _, t in pairs])
-        found[file.file] = [
-            (file.first + number, *((t, s) if file.swap else (s, t)))
-            for number, (s, t) in enumerate(zip(sources, targets, strict=True))
-            if 0 < len(s) < config.training.longest and 0 < len(t) < config.training.longest
-        ]
+        columns = enumerate(read_pairs(data / file.file, file.first, lines), file.first)
+        both = ((line, _plain_units(s), _plain_units(t)) for line, (s, t) in columns)
+        found[file.file] = [(line, s, t) for line, s, t in both if 0 < len(s) < LONGEST and 0 < len(t) < LONGEST]
     every = [row for rows in found.values() for row in rows]
     forward, backward = _align([row[1] for row in every], [row[2] for row in every])
     links = [grow_diag(f, b) for f, b in zip(forward, backward, strict=True)]
-    arrays: dict[str, NDArray[np.generic]] = {
-        "files": np.array(list(found)),
-        "vocabulary": np.array(_digest(subwords)),
-    }
+    arrays: dict[str, NDArray[np.generic]] = {"files_of_units": np.array(list(found))}
     start = 0
     for number, rows in enumerate(found.values()):
         parts = [np.array(sorted(part), np.uint8).reshape(-1, 2) for part in links[start : start + len(rows)]]
@@ -106,18 +130,69 @@ def make_links(config: Config, data: Path, folder: Path, subwords: Subwords, lin
     return len(every)
 
 
-def _digest(subwords: Subwords) -> str:
-    both = subwords.source.to_str() + subwords.target.to_str()
-    return hashlib.sha256(both.encode()).hexdigest()
+def of_tokens(
+    subwords: Subwords, pairs: Sequence[Pair], links: Sequence[Pairs | None], apart: Sequence[bool]
+) -> tuple[list[Pair], list[Pairs | None]]:
+    """The pairs, and links between their tokens of those between their units; None for a pair that is too long.
+
+    Where `apart` says so, a pair's units are split by spaces, as texts with gold links are.
+    """
+    texts, between = list[Pair](), list[Pairs | None]()
+    for pair, linked, split in zip(pairs, links, apart, strict=True):
+        parts = [_Parts(text, units(text)) for text in pair] if linked is not None else []
+        if split:
+            parts = [part.apart() for part in parts]
+        source, target = [part.text for part in parts] or pair
+        texts.append((source, target))
+        between.append(
+            None
+            if linked is None
+            else _between(linked, parts[0].of_tokens(subwords.source), parts[1].of_tokens(subwords.target))
+        )
+    return texts, between
+
+
+class _Parts(NamedTuple):
+    """A text and where its units stand in it."""
+
+    text: str
+    units: Sequence[Span]
+
+    def apart(self) -> _Parts:
+        """The units, split by spaces."""
+        parts, found, start = [self.text[a:b] for a, b in self.units], list[Span](), 0
+        for part in parts:
+            found.append(Span(start, start + len(part)))
+            start += len(part) + 1
+        return _Parts(" ".join(parts), found)
+
+    def of_tokens(self, tokenizer: Tokenizer) -> list[int]:
+        """The unit that each token begins in, once leading whitespace is trimmed, or the one before it."""
+        found, unit = list[int](), 0
+        for start, end in tokenizer.encode(self.text, add_special_tokens=False).offsets:
+            begins = end - len(self.text[start:end].lstrip())
+            while unit < len(self.units) - 1 and self.units[unit + 1].start <= begins:
+                unit += 1
+            found.append(unit)
+        return found
+
+
+def _between(linked: Pairs, sources: Sequence[int], targets: Sequence[int]) -> Pairs | None:
+    """Links of tokens, of those of the units that they belong to."""
+    if max(len(sources), len(targets)) >= LONGEST:
+        return None
+    drawn = np.zeros((LONGEST, LONGEST), bool)
+    drawn[linked[:, 0], linked[:, 1]] = True
+    return np.argwhere(drawn[sources][:, targets]).astype(np.uint8)
 
 
 def _align(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]
 ) -> tuple[list[frozenset[tuple[int, int]]], list[frozenset[tuple[int, int]]]]:
     with tempfile.TemporaryDirectory(prefix="guide-") as room:
         names = [str(Path(room) / name) for name in ("source", "target", "forward", "backward")]
         for name, rows in zip(names, (sources, targets), strict=False):
-            Path(name).write_text("".join(" ".join(map(str, row)) + "\n" for row in rows), encoding="ascii")
+            Path(name).write_text("".join(" ".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
         source, target, forward, backward = names
         subprocess.run([ALIGNER, "--overwrite", "-s", source, "-t", target, "-f", forward, "-r", backward], check=True)
         return _pharaoh(Path(forward)), _pharaoh(Path(backward))
@@ -139,27 +214,14 @@ def guide_loss(attention: Tensor, links: Sequence[Pairs | None]) -> Tensor:
     return _cross_entropy(_linked(attention.shape, links), attention)
 
 
-def alignment_loss(attention: Tensor, batch: Batch, begins: Tensor) -> Tensor:
-    """The same, where a token without a link is taught those of its word's nearest token before it that has one, or
-    else after it, and of a word without a link the source's end; pairs without links take no part.
-
-    begins [V] bool: the pieces that begin a word.
-    """
+def alignment_loss(attention: Tensor, batch: Batch) -> Tensor:
+    """The same, where a token without a link is taught the source's end; pairs without links take no part."""
     goal = _linked(attention.shape, batch.links)  # [B, T, S]
     ends = batch.mask.sum(1) - 1  # [B]
-    for row, pairs, target, end in zip(goal, batch.links, batch.target, ends.tolist(), strict=True):
-        if pairs is None:
-            continue
-        tokens = target[target != IGNORED][:-1]  # [T - 1], read by the rows from 1 on
-        linked, first = (row.sum(1) > 0).tolist(), begins[tokens].tolist()
-        for t in range(2, len(tokens) + 1):
-            if not linked[t] and linked[t - 1] and not first[t - 1]:
-                row[t], linked[t] = row[t - 1], True
-        for t in range(len(tokens) - 1, 0, -1):
-            if not linked[t] and linked[t + 1] and not first[t]:
-                row[t], linked[t] = row[t + 1], True
-        unlinked = [t for t in range(1, len(tokens) + 1) if not linked[t]]
-        row[unlinked, end] = 1
+    lengths = (batch.target != IGNORED).sum(1)  # [B], of what is read: the start and T - 1 tokens
+    for row, pairs, length, end in zip(goal, batch.links, lengths.tolist(), ends.tolist(), strict=True):
+        if pairs is not None:
+            row[1:length, end] = (row[1:length].sum(1) == 0).float()
     return _cross_entropy(goal, attention)
 
 

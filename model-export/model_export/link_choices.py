@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from model_export import marian
-from model_export.aer import SYMMETRISATIONS, Agreement, GoldPair, Links, turned
+from model_export.aer import LENGTHS, SYMMETRISATIONS, Agreement, GoldPair, Links, length_class, turned
 from model_export.alignment import Attended, Choice, Span, choice_of, source_spans, word_indexes
 from model_export.bundle import BundleError, faults, read_json
 from model_export.runtime import BundleRuntime
@@ -60,6 +60,7 @@ class Report:
 
     lines: list[Line]
     scored: int
+    by_length: list[Line] = field(default_factory=list)  # the product's, by the source's words
     left_out: dict[str, int] = field(default_factory=dict)  # reason -> pairs
 
 
@@ -77,11 +78,17 @@ def score_choices(
     if not usable:
         raise ValueError("no pair can be scored: " + reasons(left_out))
     found: dict[str, Agreement] = {}
+    of_length: dict[str, Agreement] = {}
+    default = str(models[0].choice)
     for pair, attended in _attended(usable, models):
         for name, links in _all_links(attended, choices or [models[0].choice]):
             found[name] = found.get(name, Agreement()).plus(links, pair)
-    default = str(models[0].choice)
-    return Report([Line(name, counts, name == default) for name, counts in found.items()], len(usable), left_out)
+            if name == default:
+                length = length_class(len(pair.source.split()))
+                of_length[length] = of_length.get(length, Agreement()).plus(links, pair)
+    lines = [Line(name, counts, name == default) for name, counts in found.items()]
+    by_length = [Line(f"{name} words", of_length[name], False) for name in LENGTHS if name in of_length]
+    return Report(lines, len(usable), by_length, left_out)
 
 
 def _exchanged(languages: dict[str, str]) -> dict[str, str]:
@@ -210,7 +217,7 @@ def score_places(gold: Sequence[GoldPair], folder: Path, choices: Sequence[Choic
         progress.add(1)
     progress.end()
     left_out = {"empty or too long": len(gold) - len(usable)} if len(gold) > len(usable) else {}
-    return Report([Line(name, counts, False) for name, counts in found.items()], len(usable), left_out)
+    return Report([Line(name, counts, False) for name, counts in found.items()], len(usable), left_out=left_out)
 
 
 def _usable(gold: Sequence[GoldPair], models: Sequence[ForcedBundle]) -> tuple[list[GoldPair], dict[str, int]]:

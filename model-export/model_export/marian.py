@@ -12,9 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -87,14 +89,14 @@ def read(folder: Path, layer: int | None = None, heads: Sequence[int] | None = N
     weights = _weights(folder, faults)
     if faults:
         raise MarianError(f"{folder}: " + "; ".join(faults))
-    aligner = _aligner(folder, faults) if heads == [] or (layer is None and heads is None) else {}
+    aligner = _aligner(folder, faults) if heads == [] or (layer is None and heads is None) else _Aligner()
     sizes = _sizes(config, words, layer, heads or None, aligner, faults)
     faults += _embedding_faults(config, weights)
     subwords = _subwords(folder, config, words, faults)
     if faults or sizes is None or subwords is None:
         raise MarianError(f"{folder}: " + "; ".join(dict.fromkeys(faults)))
     system = Transformer(sizes)
-    _load(system, weights, aligner, faults)
+    _load(system, weights, aligner.weights, faults)
     rules = _rules(generation, subwords, faults)
     written = _written(folder, subwords, faults)
     if faults or rules is None:
@@ -157,24 +159,33 @@ def _weights(folder: Path, faults: list[str]) -> dict[str, Tensor]:
         return {}
 
 
-def _aligner(folder: Path, faults: list[str]) -> dict[str, Tensor]:
-    """The alignment head's weights, empty without one."""
+class _Aligner(NamedTuple):
+    """An alignment head as its file has it; no weights without one."""
+
+    weights: Mapping[str, Tensor] = MappingProxyType({})
+    heads: int = 1
+
+
+def _aligner(folder: Path, faults: list[str]) -> _Aligner:
     if not _is_file(folder, ALIGNER):
-        return {}
+        return _Aligner()
     try:
-        found = {name: value.float() for name, value in load_file(folder / ALIGNER).items()}
+        with safe_open(folder / ALIGNER, "pt") as file:
+            found = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            heads = int((file.metadata() or {}).get("heads", 1))
     except Exception as fault:  # the library raises its own
         faults.append(f"{ALIGNER}: cannot be read: {' '.join(str(fault).split())[:200]}")
-        return {}
+        return _Aligner()
     if "query.bias" not in found:
         faults.append(f"{ALIGNER}: should hold query.bias")
-        return {}
-    return found
+        return _Aligner()
+    return _Aligner(found, heads)
 
 
 def write_aligner(head: AlignmentHead, folder: Path) -> None:
     """Puts `head` beside a MarianMT checkpoint, for `read` to find."""
-    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, folder / ALIGNER)
+    weights = {name: value.contiguous() for name, value in head.state_dict().items()}
+    save_file(weights, folder / ALIGNER, metadata={"heads": str(head.heads)})
 
 
 def _sizes(
@@ -182,7 +193,7 @@ def _sizes(
     words: Mapping[str, int],
     layer: int | None,
     heads: Sequence[int] | None,
-    aligner: Mapping[str, Tensor],
+    aligner: _Aligner,
     faults: list[str],
 ) -> Sizes | None:
     """The dimensions; architectures that `Transformer` is not are faults."""
@@ -228,7 +239,8 @@ def _sizes(
             scale_embedding=bool(config.get("scale_embedding", False)),
             published_layer=last if layer is None else layer % (last + 1),
             published_heads=tuple(range(config["encoder_attention_heads"]) if heads is None else heads),
-            aligner=aligner["query.bias"].numel() if aligner else 0,
+            aligner=aligner.weights["query.bias"].numel() if aligner.weights else 0,
+            aligner_heads=aligner.heads,
         )
     except ValueError as fault:
         faults.append(str(fault))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from model_export.alignment import choice_of
 from model_export.systems import SYSTEMS
 
 _NAMES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "ro": "Romanian"}
@@ -111,7 +112,10 @@ def _making(manifest: dict[str, Any]) -> str:
         end = " --last" if training.get("kept") == "last" else ""
         export = f"bin/model-export save-marian --config {config} --checkpoint RUN{data}{end} --out CHECKPOINT\n"
         languages = f"--from {pair[:2]} --to {pair[3:]}"
-        export += f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights}"
+        limit = "{target_ratio} {target_offset}".format_map(manifest["limits"])
+        export += (
+            f"bin/model-export import-marian CHECKPOINT {languages} --out BUNDLE --weights {weights} --limit {limit}"
+        )
         verify = "bin/model-export verify BUNDLE --checkpoint CHECKPOINT"
     remark = f"\n\n{training['remark']}" if training.get("remark") else ""
     if head := training.get("alignment_head"):
@@ -120,8 +124,9 @@ def _making(manifest: dict[str, Any]) -> str:
 Then an alignment head was taught an aligner's links on {head["target_tokens"]:,} target subwords ({head["updates"]:,}
 updates, {head["processor_hours"]} hours of processor time); nothing of it goes into the translations."""
         pairs = f"model-export/configs/{head.get('config', training.get('config', '?'))}"
-        guide = f"bin/model-export guide --bundle BUNDLE --config {pairs} --data DATA --out RUN"
+        guide = f"bin/model-export guide --config {pairs} --data DATA --out RUN"
         teach = f"bin/model-export teach-alignment BUNDLE --config {pairs} --data DATA --guide RUN/links.npz"
+        teach += f" --updates {head['updates']} --links {choice_of(manifest).name}"
         verify = f"{guide}\n{teach}\n{verify}"
     kept = "its end" if training.get("kept") == "last" else "the validation with the best greedy BLEU"
     hours = f"{training['hours']} hours{_processor(training)}"

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from model_export import bundle
-from model_export.aer import agreement, diagonal, read_gold
+from model_export.aer import LENGTHS, agreement, diagonal, length_class, read_gold
 from model_export.config import Config, read_config
 from model_export.data import read_pairs
 from model_export.link_choices import score_choices
@@ -31,7 +31,6 @@ from model_export.systems import SYSTEMS
 from model_export.train import train
 from model_export.verify import verify
 
-BUCKETS = ((1, 10), (11, 20), (21, 30), (31, 50), (51, 1000))
 SETS = ("fra-eng/dev.fra-eng.tsv.zst", "fra-eng/dev-europarl.fra-eng.tsv.zst", "tests/newstest2013.fra-eng.tsv.zst")
 GOLD = "gold/fra-eng.alibi-literary.tsv.zst"
 # The sentences by which the systems were explained; French, as the models read French.
@@ -110,9 +109,8 @@ def _scores(config: Config, folder: Path, data: Path) -> Figures:
         key = Path(name).name.split(".")[0]
         figures.bleu[key], figures.chrf[key] = _both(found, [target for _, target in pairs])
         every += [(source, text, target) for (source, target), text in zip(pairs, found, strict=True)]
-    for first, last in BUCKETS:
-        chosen = [row for row in every if first <= len(row[0].split()) <= last]
-        key = f"{first}-{last}" if last < 1000 else f"over {first - 1}"
+    for key in LENGTHS:
+        chosen = [row for row in every if length_class(len(row[0].split())) == key]
         figures.sentences[key] = len(chosen)
         if chosen:
             figures.by_length[key] = _both([row[1] for row in chosen], [row[2] for row in chosen])[0]

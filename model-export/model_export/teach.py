@@ -27,7 +27,9 @@ from model_export.train import stream
 from model_export.transformer import Transformer
 from model_export.vocabulary import Subwords
 
-WIDTH = 128
+WIDTH, HEADS = 256, 4
+JOINED, LONGEST = 0.8, 250  # share of the pairs that are put one after the other, and up to how many tokens
+APART = 0.5  # share of the pairs whose words and marks are split by spaces
 RATE = 2e-3  # of Adam
 WARM_UP = 50  # updates
 
@@ -41,6 +43,8 @@ def teach(
     verify: Callable[[Path, System], None],
     *,
     width: int = WIDTH,
+    heads: int = HEADS,
+    longest: int = LONGEST,
     choice: Choice | None = None,
     checkpoint: Path | None = None,
 ) -> None:
@@ -54,13 +58,16 @@ def teach(
     if languages != (config.source_language, config.target_language):
         raise ValueError(f"{config.file} is of another pair than {folder}: {'-'.join(languages)} is asked for")
     subwords = subwords_in(folder)
-    aligned = read_links(links, subwords)
+    aligned = read_links(links)
     files = {file for file, _ in aligned.rows}
     if files.isdisjoint(file.file for file in config.train):
         raise ValueError(f"{links} has no links of {config.file}'s files, but of {', '.join(sorted(files))}")
-    one_way = replace(config, training=replace(config.training, both_directions=False))
+    pairs = replace(
+        config.training, both_directions=False, joined=JOINED, longest=min(longest, found.sizes.positions), apart=APART
+    )
+    one_way = replace(config, training=pairs)
     torch.manual_seed(config.training.seed)
-    system = Transformer(replace(found.sizes, aligner=width))
+    system = Transformer(replace(found.sizes, aligner=width, aligner_heads=heads))
     if found.words is not None:
         system.write_only(found.words)
     state = {name: value for name, value in found.state_dict().items() if not name.startswith("aligner.")}
@@ -70,7 +77,7 @@ def teach(
     head = copy.deepcopy(system.aligner)  # before it is rounded
     weights = manifest["model"]["weights"]
     stored = rounded(system, weights)
-    manifest["model"]["sizes"]["aligner"] = width
+    manifest["model"]["sizes"] |= {"aligner": width, "aligner_heads": heads}
     manifest["model"]["parameters"] = sum(p.numel() for n, p in system.named_parameters() if "written." not in n)
     manifest["attention"] |= {"layer": system.sizes.decoder_layers - 1, "heads": [], "shift": 1}
     manifest["attention"]["links"] = (choice or choice_of(manifest)).manifest()
@@ -89,7 +96,6 @@ def _taught(
     assert head is not None
     system.eval()
     optimizer = torch.optim.Adam(head.parameters())
-    begins = torch.tensor([subwords.piece(i).startswith("\u2581") for i in range(subwords.sizes[1])])
     began, busy, step, tokens = 0.0, time.process_time(), 0, 0
     losses, counted = 0.0, 0
     for batch in stream(config, data, subwords, 0, links):
@@ -101,7 +107,7 @@ def _taught(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 known = system.known(batch.source, batch.mask, batch.previous)
-            loss = alignment_loss(system.rows(known, batch.mask), batch, begins)
+            loss = alignment_loss(system.rows(known, batch.mask), batch)
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * (1 - step / updates)
         optimizer.zero_grad()

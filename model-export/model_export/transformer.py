@@ -50,6 +50,7 @@ class Sizes:
     published_layer: int = 0
     published_heads: tuple[int, ...] = (0,)
     aligner: int = 0  # width of an alignment head, published in place of the heads above; 0: none
+    aligner_heads: int = 1  # how many it is made of
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -60,6 +61,11 @@ class Sizes:
             raise ValueError(f"sizes.published_layer should be below {self.decoder_layers}: was {self.published_layer}")
         if self.aligner < 0:
             raise ValueError(f"sizes.aligner should be 0 or more: was {self.aligner}")
+        if self.aligner_heads < 1 or self.aligner % self.aligner_heads:
+            raise ValueError(
+                f"sizes.aligner_heads should be 1 or more, and sizes.aligner ({self.aligner}) a multiple of it: "
+                f"was {self.aligner_heads}"
+            )
         if not self.published_heads or not all(0 <= head < self.heads for head in self.published_heads):
             raise ValueError(f"sizes.published_heads should be below {self.heads}: was {list(self.published_heads)}")
 
@@ -211,16 +217,17 @@ class DecoderLayer(EncoderLayer):
 
 
 class AlignmentHead(nn.Module):
-    """One more head of attention over the source, which translates nothing.
+    """More attention over the source, which translates nothing.
 
     Zenkel, Wuebker, DeNero, "Adding Interpretable Attention to Neural Translation Models Improves Word Alignment"
     (arXiv 1901.11359), section 4, put such attention on a model that stays as it is. Queries are made of what each
-    decoder layer knows before it looks at the source, keys of the source's embeddings and the encoder's output.
+    decoder layer knows before it looks at the source, keys of the source's embeddings and the encoder's output. The
+    rows are the mean of H = `aligner_heads` heads: what one of them cannot tell apart another may.
     """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.scale = sizes.aligner**-0.5
+        self.heads, self.scale = sizes.aligner_heads, (sizes.aligner // sizes.aligner_heads) ** -0.5
         self.query = nn.Linear(sizes.width * sizes.decoder_layers, sizes.aligner)
         self.key = nn.Linear(sizes.width * 2, sizes.aligner)
 
@@ -237,10 +244,20 @@ class AlignmentHead(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Weights [B, T, S]; one query is asked twice, see `Attention.forward`."""
         queries = torch.cat([queries, queries[:, :1]], dim=1)
-        energies = (queries * self.scale) @ keys.transpose(1, 2)  # [B, T, S]
-        mask = mask[:, None]  # [B, 1, S]
+        if self.heads == 1:
+            energies = (queries * self.scale) @ keys.transpose(1, 2)  # [B, T, S]
+            mask = mask[:, None]  # [B, 1, S]
+        else:
+            energies = self._split(queries * self.scale) @ self._split(keys).transpose(2, 3)  # [B, H, T, S]
+            mask = mask[:, None, None]  # [B, 1, 1, S]
         weights = sharp_softmax(hidden(energies, mask).float(), mask)
+        if self.heads > 1:
+            weights = weights.mean(dim=1)
         return weights[:, :-1]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[B, H, N, A / H] of x [B, N, A]."""
+        return x.reshape(*x.shape[:2], self.heads, x.shape[2] // self.heads).transpose(1, 2)
 
 
 class Known(NamedTuple):

@@ -76,10 +76,9 @@ def test_the_model_card_should_say_which_weights_were_kept_and_what_links_a_head
     card = (copy / "README.md").read_text(encoding="utf-8")
     assert "average\nat its end, stored as float16" in card
     assert "an aligner's links on 5,000 target subwords" in card
-    assert "guide --bundle BUNDLE --config model-export/configs/default/pairs.toml --data DATA --out RUN\n" in card
-    assert (
-        "teach-alignment BUNDLE --config model-export/configs/default/pairs.toml --data DATA --guide RUN/links" in card
-    )
+    assert "guide --config model-export/configs/default/pairs.toml --data DATA --out RUN\n" in card
+    teach = "teach-alignment BUNDLE --config model-export/configs/default/pairs.toml --data DATA --guide RUN/links.npz"
+    assert f"{teach} --updates 1500 --links dropped,mean,argmax\n" in card
 
 
 def test_golden_should_hold_every_sentence_with_rows_that_sum_to_1(bundle: Path) -> None:

@@ -79,6 +79,7 @@ def test_both_sides_may_choose(choice: str, expected: str) -> None:
     chosen = choice_named(choice)
     assert pharaoh(list(chosen.links(GROWING))) == expected
     assert choice_of({"attention": {"links": chosen.manifest()}}) == chosen
+    assert chosen.name == choice
 
 
 @pytest.mark.parametrize(
@@ -170,10 +171,13 @@ def test_score_aer_should_print_the_default_and_what_was_left_out(
     bundle: Path, gold_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["score-aer", str(gold_file), "--bundle", str(bundle)]) == 0
-    head, line, pairs, left_out = capsys.readouterr().out.splitlines()
+    head, line, by_length, short, pairs, left_out = capsys.readouterr().out.splitlines()
     assert head.split() == ["choice", "AER", "P", "R", "F1", "links"]
     assert line.startswith("* end dropped, shift 0, mean, argmax ")
     assert int(line.split()[-1]) == sum(len(target.split()) for _, target in PAIRS[:4])
+    assert by_length.split() == ["source", *head.split()[1:]]
+    assert short.startswith("  1-10 words ")
+    assert short.split()[2:] == line.split()[-5:]
     assert pairs == "gold.tsv: 4 of 5 pairs; * is what the product publishes"
     assert left_out == "left out: 1 longer than the bundle's 200 source or 256 target tokens"
 
