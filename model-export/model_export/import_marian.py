@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,6 @@ from model_export.train import make_system, subwords_of
 from model_export.transformer import Transformer
 from model_export.vocabulary import Subwords
 
-RECORD = "dragoman.json"  # beside a checkpoint: what its bundle's manifest says of its training
 MOST_SOURCE_TOKENS = 512
 RAREST = 2_000_000  # words of text for each of a word that is written
 
@@ -58,7 +56,7 @@ def import_marian(
     ratio, offset = limit or (0, read.max_length - 1)
     if shift is None:
         shift = 1 if read.system.aligner is not None else 0
-    training = read_record(folder)
+    training = marian.read_record(folder)
     if "data" not in training:
         source = f"MarianMT checkpoint {folder.resolve().name}, trained elsewhere"
         training |= {"data": [], "attribution": [], "source": source}
@@ -126,24 +124,4 @@ def save_marian(
         words = written_words(config, data, subwords_of(config, checkpoint))
         (target / marian.WRITTEN).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
     made = training_section(config, saved["state"]) | ({"kept": "last"} if last else {})
-    write_record(target, made)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What the MarianMT checkpoint in `folder` says of its training; nothing when it was not made here."""
-    path = folder / RECORD
-    if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        record = None
-    lists = ("data", "attribution")
-    if not isinstance(record, dict) or not all(isinstance(record.get(key, []), list) for key in lists):
-        raise ValueError(f"{path} should be what save-marian says of a training: take it away to import without")
-    return record
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    marian.write_record(target, made)

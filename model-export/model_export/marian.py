@@ -28,6 +28,7 @@ from model_export.vocabulary import Subwords
 CONFIG, GENERATION, WORDS = "config.json", "generation_config.json", "vocab.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 WRITTEN = "target_words.json"  # ours: a list of the words that the target language is written with
+RECORD = "dragoman.json"  # ours: what a bundle's manifest says of the training
 ALIGNER = "alignment_head.safetensors"  # ours: the weights of an `AlignmentHead`
 _LAYER = {
     "self_attn.q_proj": "self_attention.query",
@@ -186,6 +187,26 @@ def write_aligner(head: AlignmentHead, folder: Path) -> None:
     """Puts `head` beside a MarianMT checkpoint, for `read` to find."""
     weights = {name: value.contiguous() for name, value in head.state_dict().items()}
     save_file(weights, folder / ALIGNER, metadata={"heads": str(head.heads)})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What the MarianMT checkpoint in `folder` says of its training; nothing when it was not made here."""
+    path = folder / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    lists = ("data", "attribution")
+    if not isinstance(record, dict) or not all(isinstance(record.get(key, []), list) for key in lists):
+        raise ValueError(f"{path} should be what save-marian says of a training: take it away to import without")
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
 def _sizes(

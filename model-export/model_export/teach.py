@@ -20,7 +20,6 @@ from model_export.alignment import Choice, choice_of
 from model_export.bundle import rounded, subwords_in
 from model_export.config import Config
 from model_export.guide import Links, alignment_loss, read_links
-from model_export.import_marian import read_record, write_record
 from model_export.rebuild import remake, stored_system
 from model_export.system import System
 from model_export.train import stream
@@ -85,7 +84,7 @@ def teach(
     remake(folder, manifest, stored, verify, new_golden=True)
     if checkpoint is not None and head is not None:
         marian.write_aligner(head, checkpoint)
-        write_record(checkpoint, read_record(checkpoint) | {"alignment_head": taught})
+        marian.write_record(checkpoint, marian.read_record(checkpoint) | {"alignment_head": taught})
 
 
 def _taught(
