@@ -180,6 +180,9 @@ def _aligner(folder: Path, faults: list[str]) -> _Aligner:
     if "query.bias" not in found:
         faults.append(f"{ALIGNER}: should hold query.bias")
         return _Aligner()
+    if heads < 1 or found["query.bias"].numel() % heads:
+        faults.append(f"{ALIGNER}: heads should divide query.bias's {found['query.bias'].numel()}: was {heads}")
+        return _Aligner()
     return _Aligner(found, heads)
 
 

@@ -674,6 +674,20 @@ def test_teaching_should_refuse_what_does_not_fit(
 
 
 @pytest.mark.parametrize(
+    ("heads", "fault"),
+    [
+        ("3", r"alignment_head\.safetensors: heads should divide query\.bias's 4: was 3"),
+        ("0", r"heads should divide query\.bias's 4: was 0"),
+        ("many", r"alignment_head\.safetensors: cannot be read"),
+    ],
+)
+def test_heads_that_do_not_fit_should_be_refused(copy: Path, heads: str, fault: str) -> None:
+    save_file({"query.bias": torch.zeros(4)}, copy / "alignment_head.safetensors", metadata={"heads": heads})
+    with pytest.raises(MarianError, match=fault):
+        marian.read(copy)
+
+
+@pytest.mark.parametrize(
     ("tensors", "fault"),
     [
         (b"nothing of the kind", r"alignment_head\.safetensors: cannot be read"),
