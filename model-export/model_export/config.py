@@ -60,7 +60,7 @@ class Training:
     matrix_rate: float = 0.02
     both_directions: bool = False  # every pair the other way round as well
     joined: float = 0.0  # share of the pairs that are put one after the other, up to `longest`
-    apart: float = 0.0  # share of the pairs with links whose words and marks are split by spaces, as gold ones are
+    apart: float = 0.0  # share of the pairs with links whose words and marks are split by spaces, half in lower case
     begin: str = ""  # the folder of another run, beside this one's, whose weights it begins with
     guide: float = 0.0  # weight of the loss that teaches the published attention the links of the run's links.npz
 
@@ -108,6 +108,7 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
 }
 _MINIMUM = {"seed": 0, "holds": 0, "warm_up": 0, "first": 0, "shift": 0, "published_layer": 0}
+_SHARES = ("joined", "apart")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "vocabulary.kind": ("bpe", "sentencepiece"),
     "training.optimizer": ("adam", "muon"),
@@ -130,6 +131,8 @@ def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) 
             faults.append(f"{where}.{key}: should be at least {_MINIMUM.get(key, 1)}: was {value}")
         elif annotation == "float" and value < 0:
             faults.append(f"{where}.{key}: should be at least 0: was {value}")
+        elif key in _SHARES and value > 1:
+            faults.append(f"{where}.{key}: should be at most 1: was {value}")
         elif value not in _CHOICES.get(f"{where}.{key}", (value,)):
             choices = ", ".join(map(str, _CHOICES[f"{where}.{key}"]))
             faults.append(f"{where}.{key}: should be one of {choices}: was {value!r}")

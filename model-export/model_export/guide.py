@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ from model_export.vocabulary import Subwords
 ALIGNER = "eflomal-align"
 LONGEST = 256  # units or tokens of a side that has links: a link is two bytes
 Pairs = NDArray[np.uint8]  # [L, 2], source and target unit, or token
+Form = Literal["plain", "apart", "lower"]  # as it is; its units split by spaces, as in gold sets; that in lower case
+FORMS: tuple[Form, ...] = ("plain", "apart", "lower")
 
 
 _UNIT = re.compile(r"[^\W_]+|[^\w\s]|_")
@@ -131,17 +133,17 @@ def make_links(config: Config, data: Path, folder: Path, lines: int) -> int:
 
 
 def of_tokens(
-    subwords: Subwords, pairs: Sequence[Pair], links: Sequence[Pairs | None], apart: Sequence[bool]
+    subwords: Subwords, pairs: Sequence[Pair], links: Sequence[Pairs | None], forms: Sequence[Form]
 ) -> tuple[list[Pair], list[Pairs | None]]:
     """The pairs, and links between their tokens of those between their units; None for a pair that is too long.
 
-    Where `apart` says so, a pair's units are split by spaces, as texts with gold links are.
+    `forms` is how each pair that has links is to be written.
     """
     texts, between = list[Pair](), list[Pairs | None]()
-    for pair, linked, split in zip(pairs, links, apart, strict=True):
+    for pair, linked, form in zip(pairs, links, forms, strict=True):
         parts = [_Parts(text, units(text)) for text in pair] if linked is not None else []
-        if split:
-            parts = [part.apart() for part in parts]
+        if form != "plain":
+            parts = [part.apart(lower_case=form == "lower") for part in parts]
         source, target = [part.text for part in parts] or pair
         texts.append((source, target))
         between.append(
@@ -158,9 +160,11 @@ class _Parts(NamedTuple):
     text: str
     units: Sequence[Span]
 
-    def apart(self) -> _Parts:
+    def apart(self, lower_case: bool) -> _Parts:
         """The units, split by spaces."""
         parts, found, start = [self.text[a:b] for a, b in self.units], list[Span](), 0
+        if lower_case:
+            parts = [part.lower() for part in parts]
         for part in parts:
             found.append(Span(start, start + len(part)))
             start += len(part) + 1

@@ -28,7 +28,7 @@ from model_export.vocabulary import Subwords
 
 WIDTH, HEADS = 256, 4
 JOINED, LONGEST = 0.8, 250  # share of the pairs that are put one after the other, and up to how many tokens
-APART = 0.5  # share of the pairs whose words and marks are split by spaces
+APART = 0.5  # share of the pairs whose words and marks are split by spaces, as in gold sets; half in lower case
 RATE = 2e-3  # of Adam
 WARM_UP = 50  # updates
 

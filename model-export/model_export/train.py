@@ -25,7 +25,7 @@ from torch import Tensor
 from model_export import marian, sentencepiece_model
 from model_export.config import Config, DataFile, Training
 from model_export.data import Batch, Corpus, batches, make_batch, read_pairs
-from model_export.guide import Links, guide_loss, of_tokens, read_links
+from model_export.guide import FORMS, Links, guide_loss, of_tokens, read_links
 from model_export.search import SearchRules, beam_search, best
 from model_export.system import System
 from model_export.systems import SYSTEMS
@@ -150,9 +150,12 @@ def _corpus(
         pairs = read_pairs(path, first, file.lines, file.swap)
     taught = None
     if links is not None:
-        apart = np.random.default_rng((config.training.seed, number)).random(len(pairs)) < config.training.apart
+        share = config.training.apart
+        drawn = np.random.default_rng((config.training.seed, number)).choice(
+            len(FORMS), len(pairs), p=(1 - share, share / 2, share / 2)
+        )
         linked = links.of(file.file, first, len(pairs), file.swap)
-        pairs, taught = of_tokens(subwords, pairs, linked, apart.tolist())
+        pairs, taught = of_tokens(subwords, pairs, linked, [FORMS[i] for i in drawn])
     return Corpus(subwords, pairs, config.training.longest, taught, config.training.both_directions)
 
 

@@ -39,6 +39,7 @@ def test_every_fault_should_be_in_one_message(tmp_path: Path, data: Path) -> Non
         "training.sead: unknown setting",
         "training.seed: missing",
         "training.clip: should be at least 0: was -1.0",
+        "training.joined: should be at most 1: was 1.1",
         "vocabulary.size: should be above 260 and below 65536: was 9",
         "system: should be one of",
         "config.name: missing",

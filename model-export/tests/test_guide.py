@@ -16,7 +16,7 @@ from model_export import train as training
 from model_export.__main__ import main
 from model_export.config import Config, read_config
 from model_export.data import Batch, make_batch
-from model_export.guide import alignment_loss, guide_loss, make_links, of_tokens, read_links, units
+from model_export.guide import FORMS, Form, alignment_loss, guide_loss, make_links, of_tokens, read_links, units
 from model_export.train import learn_vocabulary, train
 from model_export.vocabulary import SpecialIds, Subwords
 
@@ -103,14 +103,15 @@ def test_units_should_be_words_and_marks(text: str, parts: str) -> None:
     assert " ".join(text[a:b] for a, b in units(text)) == parts
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_links_of_units_should_become_links_of_their_tokens(subwords: Subwords, apart: bool) -> None:
-    pair = ("l'ours, le chat", "the cat, the bear")
+@pytest.mark.parametrize("form", FORMS)
+def test_links_of_units_should_become_links_of_their_tokens(subwords: Subwords, form: Form) -> None:
+    pair = ("L'ours, le chat", "the cat, the Bear")
     linked = np.array([[0, 3], [1, 4], [2, 2], [3, 0], [4, 1]], np.uint8)
-    [(source, target), unlinked], [found, nothing] = of_tokens(subwords, [pair, pair], [linked, None], [apart, apart])
+    [(source, target), unlinked], [found, nothing] = of_tokens(subwords, [pair, pair], [linked, None], [form, form])
     assert unlinked == pair
     assert nothing is None
-    assert (source, target) == (("l' ours , le chat", "the cat , the bear") if apart else pair)
+    written = {"plain": pair, "apart": ("L' ours , le chat", "the cat , the Bear")}
+    assert (source, target) == written.get(form, ("l' ours , le chat", "the cat , the bear"))
     assert found is not None
     here, there = (subwords.source.encode(text, add_special_tokens=False).offsets for text in (source, target))
     linked_to: dict[tuple[int, ...], list[int]] = {}
@@ -120,12 +121,13 @@ def test_links_of_units_should_become_links_of_their_tokens(subwords: Subwords, 
         source[here[i[0]][0] : here[i[-1]][1]].strip(): target[there[j[0]][0] : there[j[-1]][1]].strip()
         for i, j in linked_to.items()
     }
-    assert words == {"l'": "the", "ours": "bear", ",": ",", "le": "the", "chat": "cat"}
+    expected = {"L'": "the", "ours": "Bear", ",": ",", "le": "the", "chat": "cat"}
+    assert words == ({i.lower(): j.lower() for i, j in expected.items()} if form == "lower" else expected)
 
 
 def test_pairs_of_too_many_tokens_should_have_no_links(subwords: Subwords) -> None:
     linked = np.array([[0, 0]], np.uint8)
-    _, [short, long] = of_tokens(subwords, [("x" * 100, "x"), ("x" * 300, "x")], [linked] * 2, [False] * 2)
+    _, [short, long] = of_tokens(subwords, [("x" * 100, "x"), ("x" * 300, "x")], [linked] * 2, ["plain"] * 2)
     assert short is not None
     assert len({i for i, _ in short.tolist()}) == len(subwords.source_ids(["x" * 100])[0])
     assert long is None
