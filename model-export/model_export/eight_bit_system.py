@@ -25,6 +25,7 @@ from model_export.system import System, Tensors
 from model_export.transformer import Attention, Transformer
 
 MARGIN = 1.1  # how far beyond what was seen an activation may get; more room is a coarser step for all
+NEAR = 512  # a part of a range, next to nothing; of a bias, four times what float16 rounds it by
 GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
 
 
@@ -152,10 +153,14 @@ def _round(modules: Iterable[nn.Module], watch: _Watch) -> None:
 
 
 def _bounds(attention: Attention, watch: _Watch) -> Bounds:
-    """Of an attention's parts; moves its keys to the middle of their range, in steps that float16 holds."""
+    """Of an attention's parts; moves its keys to the middle of their range, in steps that float16 holds.
+
+    Keys that are as good as there stay where they are, so that those that were moved before do.
+    """
     least, most = watch.made[id(attention.key.weight)]  # [D]
-    before = attention.key.bias.clone()
-    attention.key.bias.copy_((before - (least + most) / 2).half().float())
+    before, middle = attention.key.bias.clone(), (least + most) / 2
+    near = middle.abs() <= torch.maximum(before.abs(), most - least) / NEAR
+    attention.key.bias.copy_(torch.where(near, before, (before - middle).half().float()))
     moved = attention.key.bias - before
     largest = [float(watch.made[id(part.weight)].abs().max()) for part in (attention.query, attention.value)]
     key = float(torch.stack([least + moved, most + moved]).abs().max())

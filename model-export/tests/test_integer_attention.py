@@ -175,6 +175,21 @@ def test_what_all_keys_share_should_cost_no_accuracy() -> None:
     assert float((found - exact).abs().mean()) < 0.03 * float(exact.abs().mean())
 
 
+@torch.no_grad()
+def test_a_second_calibration_should_move_no_key() -> None:
+    for seed in range(8):
+        plain, made = calibrated()
+        torch.manual_seed(seed)
+        for layer in plain.decoder_layers():
+            layer.self_attention.key.bias += torch.randn(32)
+            layer.cross_attention.key.bias += torch.randn(32)
+        ids = torch.randint(0, 30, (4, 7))
+        for _ in range(2):
+            before = [(n, p.clone()) for n, p in plain.named_parameters() if "key.bias" in n]
+            made.calibrate(lambda ids=ids, plain=plain: plain(ids, ids >= 0, ids))
+        assert all(plain.get_parameter(name).equal(bias) for name, bias in before)
+
+
 def test_a_part_that_is_always_0_should_have_a_step_all_the_same() -> None:
     plain = Transformer(MODEL).eval()
     for layer in plain.decoder_layers():
