@@ -152,6 +152,7 @@ def training_section(config: Config, state: dict[str, Any]) -> dict[str, Any]:
         "hours": round(state["seconds"] / 3600, 2),
         **({"processor_hours": round(state["processor"] / 3600, 2)} if "processor" in state else {}),
         "target_tokens": state["tokens"],
+        "longest": config.training.longest,
         "seed": config.training.seed,
         "commit": _commit(),
     }

@@ -62,9 +62,9 @@ sacrebleu's defaults (13a tokens, case kept), one reference. Sets named `dev` al
 
 
 def _use(manifest: dict[str, Any]) -> str:
-    limits, decoding = manifest["limits"], manifest["decoding"]
+    limits, decoding, training = manifest["limits"], manifest["decoding"], manifest["training"]
     knows = "short everyday sentences"
-    if any("europarl" in file["file"] for file in manifest["training"].get("data", ())):
+    if any("europarl" in file["file"] for file in training.get("data", ())):
         knows += " and the register of parliament"
     return f"""## Use and limits
 Beam {decoding["beam_size"]}; hypotheses are compared by log-probability / length^{decoding["length_penalty"]}.
@@ -72,8 +72,9 @@ At most {limits["max_source_tokens"]} source and {limits["max_target_tokens"]} t
 and at most {limits["target_ratio"]} x source + {limits["target_offset"]} target subwords.
 
 A small model: it knows {knows}, and gets names, rare words, numbers and
-other registers wrong. It was trained on pairs of at most 79 subwords a side; longer sentences come out worse. Do not
-rely on it where a mistranslation does harm. Its attention is a soft alignment, not an explanation of its choices."""
+other registers wrong. It was trained on texts of at most {training.get("longest", 80) - 1} subwords a side; longer ones
+come out worse. Do not rely on it where a mistranslation does harm. Its attention is a soft alignment, not an
+explanation of its choices."""
 
 
 def _data(training: dict[str, Any]) -> str:
