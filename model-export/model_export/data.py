@@ -19,7 +19,8 @@ from model_export.vocabulary import SpecialIds, Subwords
 
 Pair = tuple[str, str]
 Ids = NDArray[Any]  # uint16 or uint32
-Encoded = tuple[Ids, Ids, NDArray[np.uint8] | None]  # source and target ids, and links between them [L, 2]
+Links = NDArray[Any]  # [L, 2] of uint8 or uint16, source and target token
+Encoded = tuple[Ids, Ids, Links | None]  # source and target ids, and links between them
 
 IGNORED = -100  # a target position that counts for nothing, cross_entropy's default
 
@@ -62,7 +63,7 @@ class Batch:
     previous: Tensor
     target: Tensor
     target_tokens: int
-    links: tuple[NDArray[np.uint8] | None, ...] = ()
+    links: tuple[Links | None, ...] = ()
 
 
 def pad(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
@@ -83,7 +84,7 @@ def make_batch(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     special: SpecialIds,
-    links: Sequence[NDArray[np.uint8] | None] = (),
+    links: Sequence[Links | None] = (),
 ) -> Batch:
     """Ids without special tokens, as `Subwords` gives them, made into one padded batch."""
     ended = [[*ids, special.end] for ids in sources]
@@ -105,7 +106,7 @@ class Corpus:
         subwords: Subwords,
         pairs: Sequence[Pair],
         longest: int,
-        links: Sequence[NDArray[np.uint8] | None] | None = None,
+        links: Sequence[Links | None] | None = None,
         turned: bool = False,
     ) -> None:
         """`turned` adds every pair the other way round as well, which needs one tokenizer for both sides."""
@@ -149,12 +150,12 @@ def joined(pairs: Sequence[Encoded], share: float, longest: int, seed: int) -> l
 
 def _one(text: Sequence[Encoded]) -> Encoded:
     sources, targets = np.concatenate([s for s, _, _ in text]), np.concatenate([t for _, t, _ in text])
-    before, links = np.zeros(2, np.int64), list[NDArray[np.uint8]]()
+    before, links = np.zeros(2, np.uint16), list[NDArray[np.uint16]]()
     for source, target, pairs in text:
         if pairs is None:
             return sources, targets, None
-        links.append((pairs + before).astype(pairs.dtype))
-        before += (len(source), len(target))
+        links.append(pairs + before)
+        before += np.array((len(source), len(target)), np.uint16)
     return sources, targets, np.concatenate(links)
 
 

@@ -104,6 +104,13 @@ def test_a_share_of_the_pairs_should_be_joined() -> None:
     assert joined(pairs, 0.0, 1000, seed=3) == pairs
 
 
+def test_links_should_hold_in_texts_of_more_than_256_tokens() -> None:
+    pairs = [encoded(number) for number in range(400)]
+    found = joined(pairs, 1.0, 4000, seed=3)
+    assert max(len(t) for _, t, _ in found) > 300
+    assert linked_ids(found) == linked_ids(pairs)
+
+
 def test_a_joined_text_should_have_no_links_when_one_of_its_pairs_has_none() -> None:
     pairs = [encoded(number) for number in range(9)]
     source, target, _ = pairs[4]
