@@ -597,9 +597,9 @@ def teaching(tmp_path: Path) -> dict[str, Any]:
     return {"config": config, "data": tmp_path, "links": tmp_path / "links.npz"}
 
 
-@pytest.mark.parametrize(("weights", "heads"), [("float32", 1), ("int8", 2)])
+@pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
-    copy: Path, tmp_path: Path, teaching: dict[str, Any], weights: str, heads: int
+    copy: Path, tmp_path: Path, teaching: dict[str, Any], weights: str
 ) -> None:
     trained(copy)
     bundle, again = tmp_path / "b", tmp_path / "again"
@@ -607,9 +607,7 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     before = BundleRuntime(bundle).translate(SENTENCES[:20])
     choice = Choice("dropped", 0, "mean", 0.4, "grow-diag", 0.1)
 
-    teach(
-        bundle, **teaching, updates=300, verify=check, width=24, heads=heads, longest=60, choice=choice, checkpoint=copy
-    )
+    teach(bundle, **teaching, updates=300, verify=check, width=24, heads=2, longest=60, choice=choice, checkpoint=copy)
 
     manifest = read_json(bundle)
     assert (manifest["attention"]["heads"], manifest["attention"]["shift"]) == ([], 1)
@@ -622,7 +620,7 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
         assert a.hypothesis.log_probs.equal(b.hypothesis.log_probs)
     [attended] = ForcedBundle(bundle).attention([PAIRS[7]])
     of_words = word_weights(attended.weights[:-1, :-1], attended.source_words, attended.target_words)
-    least = 0.5 if heads == 1 else 0.4  # of two heads so small, one is content to look at the end always
+    least = 0.4  # of two heads so small, one is content to look at the end always
     assert of_words[:2, 0].mean() > least
     rows = attended.weights[: len(attended.target_words)]
     assert rows[-4:, -1].mean() > least  # what has no link looks at the end
