@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,11 +26,19 @@ from model_export.train import stream
 from model_export.transformer import Transformer
 from model_export.vocabulary import Subwords
 
-WIDTH, HEADS = 256, 4
-JOINED, LONGEST = 0.8, 250  # share of the pairs that are put one after the other, and up to how many tokens
-APART = 0.5  # share of the pairs whose words and marks are split by spaces, as in gold sets; half in lower case
 RATE = 2e-3  # of Adam
 WARM_UP = 50  # updates
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The head's sizes, and how the pairs it learns from are written."""
+
+    width: int = 256
+    heads: int = 4
+    joined: float = 0.8  # share of the pairs that are put one after the other
+    longest: int = 250  # tokens of a text
+    apart: float = 0.5  # share of the pairs whose words and marks are split by spaces, as in gold sets
 
 
 def teach(
@@ -41,9 +49,7 @@ def teach(
     updates: int,
     verify: Callable[[Path, System], None],
     *,
-    width: int = WIDTH,
-    heads: int = HEADS,
-    longest: int = LONGEST,
+    teaching: Teaching = Teaching(),
     choice: Choice | None = None,
     checkpoint: Path | None = None,
 ) -> None:
@@ -61,12 +67,13 @@ def teach(
     files = {file for file, _ in aligned.rows}
     if files.isdisjoint(file.file for file in config.train):
         raise ValueError(f"{links} has no links of {config.file}'s files, but of {', '.join(sorted(files))}")
+    longest = min(teaching.longest, found.sizes.positions)
     pairs = replace(
-        config.training, both_directions=False, joined=JOINED, longest=min(longest, found.sizes.positions), apart=APART
+        config.training, both_directions=False, joined=teaching.joined, longest=longest, apart=teaching.apart
     )
     one_way = replace(config, training=pairs)
     torch.manual_seed(config.training.seed)
-    system = Transformer(replace(found.sizes, aligner=width, aligner_heads=heads))
+    system = Transformer(replace(found.sizes, aligner=teaching.width, aligner_heads=teaching.heads))
     if found.words is not None:
         system.write_only(found.words)
     state = {name: value for name, value in found.state_dict().items() if not name.startswith("aligner.")}
@@ -76,7 +83,7 @@ def teach(
     head = copy.deepcopy(system.aligner)  # before it is rounded
     weights = manifest["model"]["weights"]
     stored = rounded(system, weights)
-    manifest["model"]["sizes"] |= {"aligner": width, "aligner_heads": heads}
+    manifest["model"]["sizes"] |= {"aligner": teaching.width, "aligner_heads": teaching.heads}
     manifest["model"]["parameters"] = sum(p.numel() for n, p in system.named_parameters() if "written." not in n)
     manifest["attention"] |= {"layer": system.sizes.decoder_layers - 1, "heads": [], "shift": 1}
     manifest["attention"]["links"] = (choice or choice_of(manifest)).manifest()
