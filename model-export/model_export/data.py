@@ -19,8 +19,8 @@ from model_export.vocabulary import SpecialIds, Subwords
 
 Pair = tuple[str, str]
 Ids = NDArray[Any]  # uint16 or uint32
-Links = NDArray[Any]  # [L, 2] of uint8 or uint16, source and target token
-Encoded = tuple[Ids, Ids, Links | None]  # source and target ids, and links between them
+TokenLinks = NDArray[Any]  # [L, 2] of uint8 or uint16, source and target token
+Encoded = tuple[Ids, Ids, TokenLinks | None]  # source and target ids, and links between them
 
 IGNORED = -100  # a target position that counts for nothing, cross_entropy's default
 
@@ -63,7 +63,7 @@ class Batch:
     previous: Tensor
     target: Tensor
     target_tokens: int
-    links: tuple[Links | None, ...] = ()
+    links: tuple[TokenLinks | None, ...] = ()
 
 
 def pad(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
@@ -84,7 +84,7 @@ def make_batch(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     special: SpecialIds,
-    links: Sequence[Links | None] = (),
+    links: Sequence[TokenLinks | None] = (),
 ) -> Batch:
     """Ids without special tokens, as `Subwords` gives them, made into one padded batch."""
     ended = [[*ids, special.end] for ids in sources]
@@ -106,7 +106,7 @@ class Corpus:
         subwords: Subwords,
         pairs: Sequence[Pair],
         longest: int,
-        links: Sequence[Links | None] | None = None,
+        links: Sequence[TokenLinks | None] | None = None,
         turned: bool = False,
     ) -> None:
         """`turned` adds every pair the other way round as well, which needs one tokenizer for both sides."""
