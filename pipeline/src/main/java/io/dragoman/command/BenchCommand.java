@@ -251,7 +251,7 @@ final class BenchCommand implements Callable<Integer> {
     private static Measured piped(LocalPipeline local, List<String> lines)
             throws IOException, CommandException, InterruptedException {
         try (TranslationClient client = new TranslationClient(
-                local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
+                local.bootstrapServers(), Map.of(), local.config().topics(), null, null, false)) {
             Iterator<String> next = lines.iterator();
             AtomicLong rejected = new AtomicLong();
             Totals before = local.pipeline().totals().get(0);

@@ -41,7 +41,7 @@ final class DemoCommand implements Callable<Integer> {
         try (LineReader lines = open();
                 LocalPipeline local = LocalPipeline.start(Map.of(DragomanConfig.BUNDLES, bundle));
                 TranslationClient client = new TranslationClient(
-                        local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
+                        local.bootstrapServers(), Map.of(), local.config().topics(), null, null, true)) {
             System.out.printf(
                     Locale.ROOT,
                     "Broker at %s, pipeline running after %.1f s. Topics: %s%n%n",

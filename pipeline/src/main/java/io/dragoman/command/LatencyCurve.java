@@ -85,7 +85,7 @@ final class LatencyCurve {
     private double measure(Variation variation, double base) throws Exception {
         try (LocalPipeline local = LocalPipeline.start(variation.over(settings));
                 TranslationClient client = new TranslationClient(
-                        local.bootstrapServers(), Map.of(), local.config().topics(), null, null)) {
+                        local.bootstrapServers(), Map.of(), local.config().topics(), null, null, false)) {
             AtomicLong number = new AtomicLong();
             saturated(client, local, number, lines.size() / 2); // warm-up
             double rate = saturated(client, local, number, lines.size());

@@ -183,7 +183,7 @@ final class RequestedRounds {
 
     private TranslationClient client() throws CommandException {
         return new TranslationClient(
-                local.bootstrapServers(), Map.of(), local.config().topics(), null, null);
+                local.bootstrapServers(), Map.of(), local.config().topics(), null, null, false);
     }
 
     private List<String> texts(List<Outcome> outcomes) throws CommandException {

@@ -96,7 +96,7 @@ final class TranslateCommand implements Callable<Integer> {
 
     private void converse(String server, Map<String, String> settings, TopicNames topics, String whyNothing)
             throws IOException, CommandException, InterruptedException {
-        try (TranslationClient client = new TranslationClient(server, settings, topics, from, to)) {
+        try (TranslationClient client = new TranslationClient(server, settings, topics, from, to, json)) {
             new Conversation(client, () -> whyNothing).run(new LineReader(System.in)::next, this::print);
         }
     }

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.avro.message.BinaryMessageDecoder;
@@ -46,25 +47,29 @@ final class TranslationClient implements AutoCloseable {
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final AtomicReference<@Nullable Exception> sendFailure = new AtomicReference<>();
     private final Map<Long, Translation> translations = new HashMap<>();
-    private final Map<Long, Alignment> alignments = new HashMap<>();
+    private final Map<Long, Optional<Alignment>> alignments = new HashMap<>();
+    private final boolean readsAlignments;
 
     /**
      * Connects; what was published before is not read.
      *
      * @param clientSettings for producer and consumer, e.g. security; {@code schema.registry.url} too when there is one
      * @param source language, or null for the pipeline's default; likewise {@code target}
+     * @param readsAlignments whether replies should have them: they are waited for in any case, and are most of the bytes
      */
     TranslationClient(
             String bootstrapServers,
             Map<String, String> clientSettings,
             TopicNames topics,
             @Nullable String source,
-            @Nullable String target)
+            @Nullable String target,
+            boolean readsAlignments)
             throws CommandException {
         TrustedRecords.register();
         this.topics = topics;
         this.source = source;
         this.target = target;
+        this.readsAlignments = readsAlignments;
         Map<String, String> given = new HashMap<>(clientSettings);
         String registry = given.remove("schema.registry.url");
         String userInfo = given.remove("basic.auth.user.info");
@@ -169,14 +174,17 @@ final class TranslationClient implements AutoCloseable {
         if (record.topic().equals(topics.translations())) {
             translations.put(number, decode(value, Translation.class, Translation.getDecoder()));
         } else {
-            alignments.put(number, decode(value, Alignment.class, Alignment.getDecoder()));
+            alignments.put(
+                    number,
+                    readsAlignments
+                            ? Optional.of(decode(value, Alignment.class, Alignment.getDecoder()))
+                            : Optional.empty());
         }
         Translation translation = translations.get(number);
-        Alignment alignment = alignments.get(number);
-        if (translation != null && Reply.isWhole(translation, alignment)) {
+        if (translation != null && Reply.isWhole(translation, alignments.containsKey(number))) {
             translations.remove(number);
-            alignments.remove(number);
-            replies.put(number, new Reply(translation, alignment, null));
+            Optional<Alignment> alignment = alignments.remove(number);
+            replies.put(number, new Reply(translation, alignment == null ? null : alignment.orElse(null), null));
         }
     }
 

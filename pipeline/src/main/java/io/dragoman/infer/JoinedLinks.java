@@ -2,7 +2,6 @@ package io.dragoman.infer;
 
 import io.dragoman.infer.WordLinks.Link;
 import java.util.ArrayList;
-import java.util.BitSet;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -21,11 +20,14 @@ final class JoinedLinks {
         {-1, 0}, {0, -1}, {1, 0}, {0, 1}, {-1, -1}, {-1, 1}, {1, -1}, {1, 1},
     };
 
-    /** What either side chose, by target [V] and source [W]. */
-    private final BitSet[] candidates;
+    private final int targetWords; // V
+    private final int sourceWords; // W
+    /** What either side chose [V * W]; few words, so that plain cells are quicker than sets of bits. */
+    private final boolean[] candidates;
 
-    private final BitSet[] links;
-    private final BitSet linkedSources = new BitSet();
+    private final boolean[] links; // [V * W]
+    private final boolean[] linkedTargets;
+    private final boolean[] linkedSources;
 
     /** By target word, then source word. {@code sources} and {@code targets} are the words that have tokens, ascending. */
     static List<Link> of(float[][] weights, int[] sources, int[] targets, LinkChoice choice) {
@@ -37,13 +39,16 @@ final class JoinedLinks {
     }
 
     private JoinedLinks(float[][] weights, int[] sources, int[] targets, LinkChoice choice) {
-        int words = sources[sources.length - 1] + 1;
-        candidates = sets(weights.length);
-        links = sets(weights.length);
+        targetWords = weights.length;
+        sourceWords = sources[sources.length - 1] + 1;
+        candidates = new boolean[targetWords * sourceWords];
+        links = new boolean[candidates.length];
+        linkedTargets = new boolean[targetWords];
+        linkedSources = new boolean[sourceWords];
         for (int target : targets) {
             int best = WordLinks.heaviest(weights[target]);
-            if (best != words && reaches(weights[target][best], choice.threshold())) {
-                candidates[target].set(best);
+            if (best != sourceWords && reaches(weights[target][best], choice.threshold())) {
+                candidates[cell(best, target)] = true;
             }
         }
         for (int source : sources) {
@@ -52,29 +57,26 @@ final class JoinedLinks {
                 best = weights[target][source] > weights[best][source] ? target : best;
             }
             if (reaches(weights[best][source], choice.sourceThreshold())) {
-                if (candidates[best].get(source)) {
+                if (candidates[cell(source, best)]) {
                     add(source, best);
                 }
-                candidates[best].set(source);
+                candidates[cell(source, best)] = true;
             }
         }
-    }
-
-    private static BitSet[] sets(int count) {
-        BitSet[] sets = new BitSet[count];
-        for (int i = 0; i < count; i++) {
-            sets[i] = new BitSet();
-        }
-        return sets;
     }
 
     private static boolean reaches(float weight, @Nullable Float threshold) {
         return threshold == null || weight >= threshold;
     }
 
+    private int cell(int source, int target) {
+        return target * sourceWords + source;
+    }
+
     private void add(int source, int target) {
-        links[target].set(source);
-        linkedSources.set(source);
+        links[cell(source, target)] = true;
+        linkedTargets[target] = true;
+        linkedSources[source] = true;
     }
 
     /** Adds candidates beside a link whose source or target word has none yet, until there is nothing to add. */
@@ -82,24 +84,29 @@ final class JoinedLinks {
         boolean grown = true;
         while (grown) {
             grown = false;
-            for (int target = 0; target < candidates.length; target++) {
-                // a link that is added further on is visited in the same round
-                for (int source = links[target].nextSetBit(0);
-                        source >= 0;
-                        source = links[target].nextSetBit(source + 1)) {
-                    for (int[] neighbour : NEIGHBOURS) {
-                        grown |= addIfFree(source + neighbour[0], target + neighbour[1]);
+            for (int target = 0; target < targetWords; target++) {
+                for (int source = 0; linkedTargets[target] && source < sourceWords; source++) {
+                    if (links[cell(source, target)]) { // one that is added further on is visited in the same round
+                        grown |= addBeside(source, target);
                     }
                 }
             }
         }
     }
 
+    private boolean addBeside(int source, int target) {
+        boolean added = false;
+        for (int[] neighbour : NEIGHBOURS) {
+            added |= addIfFree(source + neighbour[0], target + neighbour[1]);
+        }
+        return added;
+    }
+
     private boolean addIfFree(int source, int target) {
-        if (source < 0 || target < 0 || target >= candidates.length || !candidates[target].get(source)) {
+        if (source < 0 || target < 0 || source >= sourceWords || target >= targetWords) {
             return false;
         }
-        if (linkedSources.get(source) && !links[target].isEmpty()) {
+        if (!candidates[cell(source, target)] || (linkedSources[source] && linkedTargets[target])) {
             return false;
         }
         add(source, target);
@@ -108,9 +115,11 @@ final class JoinedLinks {
 
     private List<Link> links() {
         List<Link> found = new ArrayList<>();
-        for (int target = 0; target < links.length; target++) {
-            for (int source = links[target].nextSetBit(0); source >= 0; source = links[target].nextSetBit(source + 1)) {
-                found.add(new Link(source, target));
+        for (int target = 0; target < targetWords; target++) {
+            for (int source = 0; linkedTargets[target] && source < sourceWords; source++) {
+                if (links[cell(source, target)]) {
+                    found.add(new Link(source, target));
+                }
             }
         }
         return found;

@@ -6,7 +6,6 @@ import io.dragoman.tokenize.Words;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /**
  * Hard links read off a matrix as a bundle's {@link LinkChoice} says, over tokens or over words; by target position, then
@@ -32,9 +31,15 @@ public final class WordLinks {
             TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
         return links(
                 matrix,
-                IntStream.range(0, source.wordTokens().size()).toArray(),
-                IntStream.range(0, target.wordTokens().size()).toArray(),
+                everyOne(source.wordTokens().size()),
+                everyOne(target.wordTokens().size()),
                 choice);
+    }
+
+    private static int[] everyOne(int tokens) {
+        int[] words = new int[tokens];
+        Arrays.setAll(words, token -> token);
+        return words;
     }
 
     /** Target words without a token get no link. */
@@ -67,9 +72,10 @@ public final class WordLinks {
 
         /** The word of each token, counted from {@code first}, the end left out. */
         private int[] wordsFrom(int first) {
-            return piece.wordTokens().stream()
-                    .mapToInt(token -> wordOf(token) - first)
-                    .toArray();
+            List<TokenSpan> tokens = piece.wordTokens();
+            int[] found = new int[tokens.size()];
+            Arrays.setAll(found, i -> wordOf(tokens.get(i)) - first);
+            return found;
         }
     }
 
@@ -80,18 +86,23 @@ public final class WordLinks {
         }
         int firstSource = source.first();
         int firstTarget = target.first();
-        return links(matrix, source.wordsFrom(firstSource), target.wordsFrom(firstTarget), choice).stream()
-                .map(link -> new Link(link.source() + firstSource, link.target() + firstTarget))
-                .toList();
+        List<Link> links = links(matrix, source.wordsFrom(firstSource), target.wordsFrom(firstTarget), choice);
+        if (firstSource != 0 || firstTarget != 0) {
+            links.replaceAll(link -> new Link(link.source() + firstSource, link.target() + firstTarget));
+        }
+        return links;
     }
 
-    /** @param sourceWords the word of each source token [S]; {@code targetWords} likewise [T] */
+    /**
+     * @param sourceWords the word of each source token [S]; {@code targetWords} likewise [T]
+     * @return a list of the caller's own
+     */
     private static List<Link> links(AlignmentMatrix matrix, int[] sourceWords, int[] targetWords, LinkChoice choice) {
         if (sourceWords.length == 0 || targetWords.length == 0) {
-            return List.of();
+            return new ArrayList<>();
         }
-        int[] sources = Arrays.stream(sourceWords).sorted().distinct().toArray();
-        int[] targets = Arrays.stream(targetWords).sorted().distinct().toArray();
+        int[] sources = distinct(sourceWords);
+        int[] targets = distinct(targetWords);
         int words = sources[sources.length - 1] + 1;
         float[][] weights = merged(matrix, sourceWords, targetWords, choice);
         if (choice.joined() != null) {
@@ -116,6 +127,23 @@ public final class WordLinks {
             }
         }
         return links;
+    }
+
+    /** Each word once, ascending. */
+    private static int[] distinct(int[] words) {
+        boolean[] present = new boolean[highest(words) + 1];
+        int count = 0;
+        for (int word : words) {
+            count += present[word] ? 0 : 1;
+            present[word] = true;
+        }
+        int[] found = new int[count];
+        for (int word = 0, next = 0; next < count; word++) {
+            if (present[word]) {
+                found[next++] = word;
+            }
+        }
+        return found;
     }
 
     /** The column with the largest weight, the first on a tie. */

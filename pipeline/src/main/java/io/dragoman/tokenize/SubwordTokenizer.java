@@ -25,8 +25,6 @@ import java.util.OptionalLong;
  * <p>Threading: safe for use by many threads. {@link #close} only when no call is under way.
  */
 public final class SubwordTokenizer implements AutoCloseable {
-    private static final char WORD_START = '\u2581';
-
     private final HuggingFaceTokenizer tokenizer;
     private final Vocabulary vocabulary;
     private final SpecialIds special;
@@ -135,7 +133,7 @@ public final class SubwordTokenizer implements AutoCloseable {
                 appendBytes(ids, run, spelled, spans);
             }
             int start = spelled.length();
-            spelled.append(silent ? "" : piece(ids[i]).replace(WORD_START, ' '));
+            spelled.append(silent ? "" : vocabulary.spelled(ids[i]));
             spans[i] = new int[] {start, spelled.length()};
         }
         appendBytes(ids, run, spelled, spans);
@@ -160,6 +158,9 @@ public final class SubwordTokenizer implements AutoCloseable {
      * no UTF-8 becomes one replacement character for each byte, as in the library.
      */
     private void appendBytes(long[] ids, List<Integer> run, StringBuilder text, int[][] spans) {
+        if (run.isEmpty()) {
+            return;
+        }
         ByteBuffer bytes = ByteBuffer.allocate(run.size());
         for (int i : run) {
             bytes.put(vocabulary.byteOf(ids[i]));

@@ -18,16 +18,21 @@ import java.util.regex.Pattern;
 final class Vocabulary {
     private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-F]{2})>");
 
+    private static final char WORD_START = '\u2581';
+
     private final String[] pieces;
+    private final String[] spelled;
     private final OptionalLong unknown;
     private final BitSet bytes = new BitSet(); // ids of pieces that stand for one
 
     /** @param written the pieces as the file has them */
     private Vocabulary(String[] written, OptionalLong unknown, boolean spellsBytes) {
         this.pieces = new String[written.length];
+        this.spelled = new String[written.length];
         this.unknown = unknown;
         for (int id = 0; id < pieces.length; id++) {
             pieces[id] = piece(written[id], id);
+            spelled[id] = pieces[id].replace(WORD_START, ' ');
             bytes.set(id, spellsBytes && BYTE_PIECE.matcher(pieces[id]).matches());
         }
     }
@@ -95,6 +100,11 @@ final class Vocabulary {
     /** A token's name. */
     String piece(long id) {
         return pieces[Math.toIntExact(id)];
+    }
+
+    /** What a token adds to a text. */
+    String spelled(long id) {
+        return spelled[Math.toIntExact(id)];
     }
 
     /**

@@ -1,8 +1,6 @@
 package io.dragoman.tokenize;
 
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
 
 /** The whitespace-separated words of a text, and which of them a token belongs to. */
 public final class Words {
@@ -14,14 +12,17 @@ public final class Words {
     }
 
     public static Words of(String text) {
-        List<Integer> ends = new ArrayList<>();
-        for (int i = 0; i < text.length(); i++) {
-            boolean last = i + 1 == text.length() || isSpace(text.charAt(i + 1));
-            if (last && !isSpace(text.charAt(i))) {
-                ends.add(i + 1);
+        int[] ends = new int[(text.length() + 1) / 2];
+        int count = 0;
+        boolean inWord = false;
+        for (int i = 0; i <= text.length(); i++) {
+            boolean wasInWord = inWord;
+            inWord = i < text.length() && !isSpace(text.charAt(i));
+            if (wasInWord && !inWord) {
+                ends[count++] = i;
             }
         }
-        return new Words(ends.stream().mapToInt(Integer::intValue).toArray());
+        return new Words(Arrays.copyOf(ends, count));
     }
 
     public int count() {
@@ -48,6 +49,9 @@ public final class Words {
 
     /** Every Unicode space and separating control character: what Python's {@code str.split()} splits at. */
     static boolean isSpace(char c) {
+        if (c < 0x80) { // nearly all there are, and at every character of every text
+            return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
+        }
         return Character.isWhitespace(c) || Character.isSpaceChar(c) || c == '\u0085';
     }
 }

@@ -8,7 +8,6 @@ import io.dragoman.metrics.Metric;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicLong;
@@ -93,7 +92,7 @@ final class LookAhead {
     /** Whoever stands before a text of a higher priority in its partition goes with it: it could not come out otherwise. */
     private void submit(
             List<ConsumerRecord<byte[], byte[]>> records, ConcurrentSkipListMap<Long, Intake.Taken> entries) {
-        Map<Long, Reading> readings = new TreeMap<>();
+        @Nullable Reading[] readings = new Reading[records.size()];
         Priority needed = Priority.LOW;
         for (int i = records.size() - 1; i >= 0; i--) {
             ConsumerRecord<byte[], byte[]> record = records.get(i);
@@ -106,10 +105,15 @@ final class LookAhead {
             if (ingested instanceof Ingested.Accepted accepted) {
                 needed = needed.or(accepted.text().priority());
             }
-            readings.put(record.offset(), new Reading(ingested, needed));
+            readings[i] = new Reading(ingested, needed);
         }
-        readings.forEach((offset, reading) ->
-                entries.computeIfAbsent(offset, absent -> intake.submit(reading.ingested(), reading.priority())));
+        for (int i = 0; i < readings.length; i++) {
+            Reading reading = readings[i];
+            if (reading != null) {
+                entries.computeIfAbsent(
+                        records.get(i).offset(), absent -> intake.submit(reading.ingested(), reading.priority()));
+            }
+        }
     }
 
     private record Reading(Ingested ingested, Priority priority) {}

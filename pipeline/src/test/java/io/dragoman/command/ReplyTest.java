@@ -72,9 +72,9 @@ class ReplyTest {
     void shouldWaitForAnAlignmentOnlyWhereOneWillCome() {
         Translation attending = translation(Map.of("length_ratio", 1.0, "attention_entropy", 0.5));
         Translation blind = translation(Map.of("length_ratio", 1.0));
-        assertFalse(Reply.isWhole(attending, null));
-        assertTrue(Reply.isWhole(attending, alignment()));
-        assertTrue(Reply.isWhole(blind, null));
+        assertFalse(Reply.isWhole(attending, false));
+        assertTrue(Reply.isWhole(attending, true));
+        assertTrue(Reply.isWhole(blind, false));
     }
 
     @Test
