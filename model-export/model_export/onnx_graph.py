@@ -6,9 +6,9 @@ The graph contract (the same for every architecture):
 
 `encode` and `step` are PyTorch's own, put in place by `traced`; the search around them is written here. What differs
 from `search.py`, with the same result:
-  * each beam is first cut to its 2K best words (no more of one beam can be among the 2K best of all) and as many more
-    as there are suppressed words, which are taken out after that cut, as other words are where a position is forced:
-    so only logits and log-softmax have K * V entries;
+  * a sentence's continuations are first cut to the 2K best and as many more as there are suppressed words, which are
+    taken out after that cut; where a token is forced its beams' continuations by it take the place of the 2K: so only
+    logits and log-softmax have K * V entries;
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
@@ -20,8 +20,7 @@ from `search.py`, with the same result:
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
 half the size on disk, float32 arithmetic.
 
-Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates of a
-beam.
+Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates.
 """
 
 from __future__ import annotations
@@ -197,9 +196,9 @@ def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> on
 
 def group_size(columns: int) -> int:
     """How many of `columns` to look at together for the best ones of all: a divisor, 0 when none is of use."""
-    usual = 9  # candidates of a beam of four
-    divisors = [size for size in range(16, 129) if columns % size == 0 and columns // size >= usual]
-    return min(divisors, key=lambda size: columns // size + usual * size, default=0)
+    beams, wanted = 4, 8  # as is usual
+    divisors = [size for size in range(16, 129) if columns % size == 0 and columns // size >= wanted]
+    return min(divisors, key=lambda size: beams * (columns // size) + wanted * size, default=0)
 
 
 class _Search:
@@ -231,29 +230,27 @@ class _Search:
         tokens = g("ReduceSum", "source_mask", g.ints(1), keepdims=0)  # [B]
         even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
         self.is_first = g("Equal", self.beam, g.number(0))  # [K]
+        self.beam_twice = g("Concat", self.beam, self.beam, axis=0)  # [2K]
+        slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
+        self.first_time = g("Where", g("Less", slots, self.K), g.number(0.0), g.number(DEAD))  # [2K]
         sentence_of = g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams)  # [B, K] = b
         self.sentence_of = g("Unsqueeze", sentence_of, g.ints(2))  # [B, K, 1]
         words = self.system.words
         out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
         self.suppressed = tuple(out)
-        self.candidates = g("Add", self.K2, g.ints(len(out)))  # [1] = C
-        columns_in_all = self.system.sizes.vocabulary if words is None else len(words)
-        self.group = group_size(columns_in_all)
-        if self.group:
-            self.groups = g("Min", self.candidates, g.ints(columns_in_all // self.group))  # [1] = c
+        self.columns_in_all = self.system.sizes.vocabulary if words is None else len(words)
+        self.group = group_size(self.columns_in_all)
+        entries = g("Mul", self.K, g.ints(self.columns_in_all // (self.group or 1)))
+        wanted = g("Add", self.K2, g("Mul", self.K, g.ints(len(out))))  # each beam may want a suppressed word
+        self.candidates = g("Min", wanted, entries)  # [1] = C
         if words is not None:
             columns = np.full(self.system.sizes.vocabulary, -1, np.int64)
             columns[words.numpy()] = np.arange(len(words))
             self.words, self.columns = g.ids("words", words.numpy()), g.ids("columns", columns)  # [W], [V]
-        candidate = g("Range", g.number(0), g("Squeeze", self.candidates), g.number(1))  # [C]
-        self.first_candidate = g("Equal", candidate, g.number(0))  # [C]
         self.early = g("Equal", "beam_size", g.number(1))
         if rules.early_stopping:
             self.early = g("Cast", g.number(1), to=BOOL)
-        # A shape; -1 stands for n
-        self.as_choices = g("Concat", g.ints(-1), g("Mul", self.K, self.candidates), axis=0)  # [n, K * C]
         # What a sentence that is not going gives
-        slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
         nothing = {
             "tokens": (INT, g("Expand", g.number(rules.end), slots2)),
             "parents": (INT, g("Expand", slots, slots2)),
@@ -346,19 +343,20 @@ class _Search:
     def _forced(self, B: str, of_beams: str) -> None:
         """Sets what a step looks up at row `p * B + b`, p = P when nothing is forced any more, and `forced_count` [B].
 
-        `forced` [(P + 1) * B, 1, 1], -1 where free; the token's `column` for each beam [(P + 1) * B, K, 1], 0 when
-        there is none; and for a system that writes some words only `unwritten` [(P + 1) * B, 1, 1].
+        `forced` [(P + 1) * B, 1], -1 where free; the token's `column` for each beam [(P + 1) * B, K, 1], 0 when there
+        is none; and for a system that writes some words only `unwritten` [(P + 1) * B, 1].
         """
         g = self.outer
         by_step = g("Transpose", "target_prefix", perm=[1, 0])  # [P, B]
         free = g("Expand", g.ints(-1), g("Concat", g.ints(1), B, axis=0))  # [1, B]
         self.sentences, self.forced_steps = B, g("Shape", "target_prefix", start=1, end=2)  # [1] each
-        self.forced = g("Reshape", g("Concat", by_step, free, axis=0), g.ints(-1, 1, 1))
+        self.forced = g("Reshape", g("Concat", by_step, free, axis=0), g.ints(-1, 1))
         column = g("Max", self.forced, g.number(0))
         if self.system.words is not None:
             column = g("Gather", self.columns, column, axis=0)  # -1 where it has no output
             self.unwritten = g("Less", column, g.number(0))
-        self.column = g("Expand", g("Max", column, g.number(0)), of_beams)
+        column = g("Unsqueeze", g("Max", column, g.number(0)), g.ints(2))
+        self.column = g("Expand", column, of_beams)
         is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
@@ -402,13 +400,7 @@ class _Search:
 
         # The 2K best continuations
         at_limit = g("GreaterOrEqual", "t", g("Gather", self.last_step, "going_in", axis=0))  # [n, 1]
-        log_probs, words = self._candidates(g, logits, at_limit)  # [n, K, C] each
-        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, K, 1]
-        totals = g("Reshape", g("Add", before, log_probs), self.as_choices)  # [n, K * C]
-        best, chosen = g.many("TopK", totals, self.K2, count=2, axis=1)  # [n, 2K]
-        parent = g("Div", chosen, self.candidates)  # [n, 2K]
-        token = g("GatherElements", g("Reshape", words, self.as_choices), chosen, axis=1)
-        log_prob = g("GatherElements", g("Reshape", log_probs, self.as_choices), chosen, axis=1)
+        best, log_prob, token, parent = self._choices(g, logits, at_limit)  # [n, 2K] each
         alive = g("Greater", best, o.number(DEAD))
         ends = g("And", g("Or", g("Equal", token, o.number(self.rules.end)), at_limit), alive)  # [n, 2K]
 
@@ -495,47 +487,73 @@ class _Search:
         """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
         return g("ScatterND", otherwise, g("Unsqueeze", "going_in", self.outer.ints(1)), value)
 
-    def _best_words(self, g: Graph, every: str) -> tuple[str, str]:
-        """The C largest of `every` [n, K, V] and their columns [n, K, C], as TopK gives them; the first of a tie first.
+    def _best(self, g: Graph, every: str) -> tuple[str, str, str]:
+        """The C largest totals of a sentence's beams, of log-probabilities `every` [n, K, V]: their places in [K * V],
+        log-probabilities and totals, [n, C] each, the largest first and the first of a tie first.
 
         In two stages, for TopK looks at one entry at a time, a maximum at many: the C groups of columns with the
         largest maxima hold the C largest entries.
         """
         o, size = self.outer, self.group
+        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, K, 1]
         if size == 0:
-            largest, columns = g.many("TopK", every, self.candidates, count=2, axis=2)
-            return largest, columns
+            totals, places = g.many("TopK", self._flat(g, g("Add", every, before)), self.candidates, count=2, axis=1)
+            return places, g("GatherElements", self._flat(g, every), places, axis=1), totals
         groups = g("Reshape", every, o.ints(0, 0, -1, size))  # [n, K, G, V / G]
-        best = g("ReduceMax", groups, o.ints(3), keepdims=0)  # [n, K, G]
-        _, chosen = g.many("TopK", best, self.groups, count=2, axis=2)  # [n, K, c]
-        chosen, _ = g.many("TopK", chosen, self.groups, count=2, axis=2, largest=0)  # in the order of columns
-        entries = g("GatherND", groups, g("Unsqueeze", chosen, o.ints(3)), batch_dims=2)  # [n, K, c, V / G]
-        largest, places = g.many("TopK", g("Reshape", entries, o.ints(0, 0, -1)), self.candidates, count=2, axis=2)
-        group = g("GatherElements", chosen, g("Div", places, o.number(size)), axis=2)  # [n, K, C]
-        return largest, g("Add", g("Mul", group, o.number(size)), g("Mod", places, o.number(size)))
+        best = g("Add", g("ReduceMax", groups, o.ints(3), keepdims=0), before)  # [n, K, G]
+        _, chosen = g.many("TopK", self._flat(g, best), self.candidates, count=2, axis=1)  # [n, C]
+        chosen, _ = g.many("TopK", chosen, self.candidates, count=2, axis=1, largest=0)  # in their order, for ties
+        groups = g("Reshape", every, o.ints(0, -1, size))  # [n, K * G, V / G]
+        log_probs = g("GatherND", groups, g("Unsqueeze", chosen, o.ints(2)), batch_dims=1)  # [n, C, V / G]
+        of_beam = g("GatherElements", "scores_in", g("Div", chosen, o.number(self.columns_in_all // size)), axis=1)
+        totals = g("Add", log_probs, g("Unsqueeze", of_beam, o.ints(2)))  # [n, C, V / G]
+        totals, places = g.many("TopK", self._flat(g, totals), self.candidates, count=2, axis=1)  # [n, C]
+        log_probs = g("GatherElements", self._flat(g, log_probs), places, axis=1)
+        group = g("GatherElements", chosen, g("Div", places, o.number(size)), axis=1)  # [n, C]
+        places = g("Add", g("Mul", group, o.number(size)), g("Mod", places, o.number(size)))
+        return places, log_probs, totals
 
-    def _candidates(self, g: Graph, logits: str, at_limit: str) -> tuple[str, str]:
-        """Each beam's C best words and their log-probabilities [n, K, C]; one live candidate where forced."""
+    def _flat(self, g: Graph, value: str) -> str:
+        """[n, ...] as [n, the rest]."""
+        return g("Reshape", value, self.outer.ints(0, -1))
+
+    def _choices(self, g: Graph, logits: str, at_limit: str) -> tuple[str, str, str, str]:
+        """The 2K best continuations of a sentence, [n, 2K] each: totals, log-probabilities, tokens and beams.
+
+        Where a token is forced, each beam has one, and the second K are dead.
+        """
         o, dead = self.outer, self.outer.number(DEAD)
         every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
-        log_probs, words = self._best_words(g, every)  # [n, K, C]
+        places, log_probs, totals = self._best(g, every)  # [n, C] each
+        beams = g("Div", places, o.number(self.columns_in_all))
+        words = g("Mod", places, o.number(self.columns_in_all))
         if self.system.words is not None:
             words = g("Gather", self.words, words, axis=0)
         for suppressed in self.suppressed:
-            log_probs = g("Where", g("Equal", words, o.number(suppressed)), dead, log_probs)
+            totals = g("Where", g("Equal", words, o.number(suppressed)), dead, totals)
+        if self.suppressed:
+            totals, order = g.many("TopK", totals, self.K2, count=2, axis=1)  # [n, 2K]
+            log_probs, words, beams = (g("GatherElements", x, order, axis=1) for x in (log_probs, words, beams))
 
         row = g("Add", g("Mul", g("Min", "t", self.forced_steps), self.sentences), "going_in")  # [n]
-        forced = g("Gather", self.forced, row, axis=0)  # [n, 1, 1], -1 where free
-        is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1, 1]
+        forced = g("Gather", self.forced, row, axis=0)  # [n, 1], -1 where free
+        is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1]
         column = g("Gather", self.column, row, axis=0)  # [n, K, 1]
-        forced_log_prob = g("GatherElements", every, column, axis=2)  # [n, K, 1]
+        forced_log_prob = self._flat(g, g("GatherElements", every, column, axis=2))  # [n, K]
         if self.system.words is not None:
-            unwritten = g("Gather", self.unwritten, row, axis=0)  # [n, 1, 1]
+            unwritten = g("Gather", self.unwritten, row, axis=0)  # [n, 1]
             forced_log_prob = g("Where", unwritten, o.number(UNWRITTEN), forced_log_prob)
         if self.rules.end_at_limit:
-            last_step = g("And", g("Unsqueeze", at_limit, o.ints(2)), g("Not", is_forced))  # [n, 1, 1]
+            last_step = g("And", at_limit, g("Not", is_forced))  # [n, 1]
             forced_log_prob = g("Where", last_step, o.number(0.0), forced_log_prob)
             forced = g("Where", last_step, o.number(self.rules.end), forced)
             is_forced = g("Or", is_forced, last_step)
-        only = g("Where", self.first_candidate, forced_log_prob, dead)  # [n, K, C]
-        return g("Where", is_forced, only, log_probs), g("Where", is_forced, forced, words)
+        forced_total = g("Add", "scores_in", forced_log_prob)  # [n, K]
+        forced_total = g("Add", g("Concat", forced_total, forced_total, axis=1), self.first_time)  # [n, 2K]
+        forced_log_prob = g("Concat", forced_log_prob, forced_log_prob, axis=1)
+
+        def choice(where_forced: str, where_free: str) -> str:
+            return g("Where", is_forced, where_forced, where_free)  # [n, 2K]
+
+        tokens, parents = choice(forced, words), choice(self.beam_twice, beams)
+        return choice(forced_total, totals), choice(forced_log_prob, log_probs), tokens, parents
