@@ -15,14 +15,13 @@ Letters as in `transformer.py`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.onnx import ops
 
 from model_export.eight_bit import LEVELS, WEIGHT_LEVELS, ZERO
-from model_export.traced import OPSET
+from model_export.traced import operator
 from model_export.transformer import Attention, hidden, sharp_softmax
 
 SHARES = 255  # of the largest share
@@ -45,7 +44,7 @@ def rounded(x: Tensor, step: float, zero: int, kind: torch.dtype) -> Tensor:
     at = torch.tensor(step, dtype=torch.float32)
     if torch.onnx.is_in_onnx_export():
         given = (x, at, torch.tensor(zero, dtype=kind))
-        return _operator("QuantizeLinear", given, kind, x.shape)
+        return operator("QuantizeLinear", given, kind, x.shape)
     range_ = torch.iinfo(kind)
     return ((x / at).round() + zero).clamp(range_.min, range_.max).to(kind)
 
@@ -55,15 +54,9 @@ def product(a: Tensor, b: Tensor, zero: int, step: float) -> Tensor:
     scale = torch.tensor(step, dtype=torch.float32)
     if torch.onnx.is_in_onnx_export():
         given = (a, b, scale, torch.tensor(1.0), torch.tensor(zero, dtype=torch.uint8))
-        return _operator("com.microsoft::MatMulIntegerToFloat", given, torch.float32, (*a.shape[:-1], b.shape[-1]))
+        return operator("com.microsoft::MatMulIntegerToFloat", given, torch.float32, (*a.shape[:-1], b.shape[-1]))
     sums: Tensor = (a.float() - zero) @ b.float()
     return sums * scale
-
-
-def _operator(name: str, given: tuple[Tensor, ...], kind: torch.dtype, shape: Any) -> Tensor:
-    version = 1 if "::" in name else OPSET
-    made: Tensor = ops.symbolic(name, given, {}, dtype=kind, shape=tuple(shape), version=version)
-    return made
 
 
 class IntegerAttention(Attention):
@@ -97,7 +90,7 @@ class IntegerAttention(Attention):
         shares = rounded(shares, 1 / SHARES, 0, torch.uint8)  # [..., H, T, S]
         total = shares.float().sum(dim=-1, keepdim=True)  # [..., H, T, 1]
         mixed = product(shares, values, 0, self.bounds.value / WEIGHT_LEVELS) / total
-        return mixed, sharp_softmax(energies, mask)
+        return mixed, sharp_softmax(energies)
 
     def rounded_value(self, x: Tensor) -> Tensor:
         return rounded(self.value(x), self.bounds.value / WEIGHT_LEVELS, 0, torch.int8)

@@ -12,6 +12,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.onnx import ops
 
 OPSET = 18
 
@@ -78,6 +79,15 @@ def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
             **{tensor.name: tensor.data_type for tensor in graph.initializer},
         },
     )
+
+
+def operator(
+    name: str, given: Sequence[Tensor | None], kind: torch.dtype, shape: Sequence[int | torch.SymInt], **attributes: Any
+) -> Tensor:
+    """Where a trace has it, an operator of ONNX, or `domain::name`; its output has `kind` and `shape`."""
+    version = 1 if "::" in name else OPSET
+    made: Tensor = ops.symbolic(name, given, attributes, dtype=kind, shape=tuple(shape), version=version)
+    return made
 
 
 def read_by(nodes: Collection[onnx.NodeProto]) -> set[str]:

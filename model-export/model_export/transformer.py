@@ -26,11 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_export.system import System, Tensors, over_words
+from model_export.traced import operator
 from model_export.training_kernels import Dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"swish": F.silu, "silu": F.silu, "relu": F.relu, "gelu": F.gelu}
 
-FAINTEST = -60.0  # of an energy against the largest: a weight of 1e-26
+FAINTEST = 1e-26  # a weight that is taken for one
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,19 @@ def hidden(energies: Tensor, mask: Tensor) -> Tensor:
     return energies + torch.where(mask, 0.0, float("-inf")).to(energies.dtype)
 
 
-def sharp_softmax(energies: Tensor, mask: Tensor | None) -> Tensor:
-    """The softmax of energies [..., S], -inf where `mask` is false, without weights of 1e-38 and less but 0 itself.
+def sharp_softmax(energies: Tensor) -> Tensor:
+    """The softmax of energies [..., S], without weights of 1e-38 and less but 0 itself.
 
     A processor works on such numbers, the denormal ones, many times as long as on others, and a model that is sure
-    of where it looks has many. What is more than -FAINTEST below the largest is lifted to that: too little to be seen
-    in a sum of float32, or in any other weight. Training has no need of it: there they are taken for 0.
+    of where it looks has many. What is below FAINTEST is 0: too little to be seen in a sum of float32, or in any other
+    weight. Training has no need of it: there they are taken for 0.
     """
+    weights = torch.softmax(energies, dim=-1)
     if torch.is_grad_enabled():
-        return torch.softmax(energies, dim=-1)
-    weights = torch.softmax(torch.maximum(energies, energies.amax(dim=-1, keepdim=True) + FAINTEST), dim=-1)
-    return weights if mask is None else weights * mask.to(weights.dtype)
+        return weights
+    if torch.onnx.is_in_onnx_export():
+        return operator("ThresholdedRelu", (weights,), weights.dtype, weights.shape, alpha=FAINTEST)
+    return torch.threshold(weights, FAINTEST, 0)
 
 
 class Attention(nn.Module):
@@ -141,7 +144,7 @@ class Attention(nn.Module):
         energies = queries @ keys.transpose(-2, -1)  # [..., H, T, S]
         if mask is not None:
             energies = hidden(energies, mask)
-        weights = sharp_softmax(energies.float(), mask)  # [..., H, T, S]
+        weights = sharp_softmax(energies.float())  # [..., H, T, S]
         return weights.to(values.dtype) @ values, weights
 
     def forward(
@@ -250,7 +253,7 @@ class AlignmentHead(nn.Module):
         else:
             energies = self._split(queries * self.scale) @ self._split(keys).transpose(2, 3)  # [B, H, T, S]
             mask = mask[:, None, None]  # [B, 1, 1, S]
-        weights = sharp_softmax(hidden(energies, mask).float(), mask)
+        weights = sharp_softmax(hidden(energies, mask).float())
         if self.heads > 1:
             weights = weights.mean(dim=1)
         return weights[:, :-1]

@@ -123,11 +123,11 @@ def test_a_sharp_softmax_should_leave_no_denormal_weights_and_change_no_other() 
     assert bool(((expected > 0) & (expected < 1.2e-38)).any())  # as it would be
 
     with torch.no_grad():
-        found = sharp_softmax(energies, mask)
+        found = sharp_softmax(energies)
 
     assert found[0, :, 5].tolist() == [0, 0]
     assert float(found[found > 0].min()) > 1e-30
     visible = expected > 1e-25
     assert found[visible].equal(expected[visible])
     assert float((found - expected).abs().max()) < 1e-25
-    assert sharp_softmax(energies[:, :1], None).equal(expected[:, :1])  # with gradients: PyTorch's own
+    assert sharp_softmax(energies[:, :1]).equal(expected[:, :1])  # with gradients: PyTorch's own
