@@ -52,9 +52,9 @@ def add_contest(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--warm-up",
         type=positive,
-        default=150,
+        default=240,
         metavar="SECONDS",
-        help="how long the pipeline runs before the first round: its JVM compiles meanwhile (150)",
+        help="how long the pipeline runs before the first round: its JVM compiles meanwhile (240)",
     )
     top.add_argument("--beam", type=positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")
     top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")

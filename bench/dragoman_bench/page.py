@@ -30,7 +30,7 @@ round, and they take turns on the same sentences, weights, beam size, threads an
 Hugging Face get ids, and run at the batch size that was fastest for them here; Dragoman's *engine* gets ids as well,
 *end to end* goes from a sentence sent to Kafka to its translation and alignment records seen by a `read_committed`
 consumer: tokenisation, exactly-once and Avro included, alignments of every sentence published. It is a pipeline that
-has been running for a while: its JVM goes on compiling for two minutes or more, so it runs for as many seconds as
+has been running for a while: its JVM goes on compiling for some minutes, so it runs for as many seconds as
 `--warm-up` says before the first round, with the flags of `bin/dragoman run`; and each of its threads reads 4,000
 sentences ahead (`read.ahead.rows`), where its peers are given all before they form a batch. BLEU is sacrebleu's.
 *As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
