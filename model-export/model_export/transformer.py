@@ -31,7 +31,7 @@ from model_export.training_kernels import Dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"swish": F.silu, "silu": F.silu, "relu": F.relu, "gelu": F.gelu}
 
-FAINTEST = 1e-26  # a weight that is taken for one
+FAINTEST = 1e-26  # the least weight that is not taken for 0
 
 
 @dataclass(frozen=True)

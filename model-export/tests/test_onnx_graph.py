@@ -67,9 +67,7 @@ def test_columns_should_be_grouped_by_a_divisor_where_that_saves_work() -> None:
     assert group_size(7919) == 0  # a prime
 
 
-@pytest.mark.parametrize(
-    "beam_size", [1, 4, 12]
-)  # of 12 beams the first alone is alive at first: 18 groups of its own, and 24 are asked for
+@pytest.mark.parametrize("beam_size", [1, 4, 12])  # 24 groups for a beam of 12, whose only live one has 18 at first
 def test_the_best_of_grouped_columns_should_be_the_best_of_all(beam_size: int) -> None:
     assert group_size(288) == 16
     torch.manual_seed(4)
