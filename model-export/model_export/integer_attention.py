@@ -18,13 +18,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model_export.eight_bit import LEVELS, WEIGHT_LEVELS, ZERO
 from model_export.traced import operator
-from model_export.transformer import Attention, hidden, sharp_softmax
+from model_export.transformer import Attention, Memory, sharp_softmax
 
 SHARES = 255  # of the largest share
+COLUMNS = 16  # what a product's right side has a multiple of, if it can: ONNX Runtime copies the rest byte by byte
 
 
 class Bounds(NamedTuple):
@@ -49,14 +51,26 @@ def rounded(x: Tensor, step: float, zero: int, kind: torch.dtype) -> Tensor:
     return ((x / at).round() + zero).clamp(range_.min, range_.max).to(kind)
 
 
-def product(a: Tensor, b: Tensor, zero: int, step: float) -> Tensor:
-    """(a - zero) b step, of uint8 [..., M, K] and int8 [..., K, N], in float32; sums are exact."""
+def sums(a: Tensor, b: Tensor, zero: int) -> Tensor:
+    """(a - zero) b of uint8 [..., M, K] and int8 [..., K, N], whole numbers.
+
+    With a zero of 0 and M = 1 ONNX Runtime has a kernel that reads b where it stands.
+    """
+    if torch.onnx.is_in_onnx_export():
+        given = (a, b, torch.tensor(zero, dtype=torch.uint8)) if zero else (a, b)
+        return operator("MatMulInteger", given, torch.int32, (*a.shape[:-1], b.shape[-1]))
+    return (a.float() - zero) @ b.float()
+
+
+def stepped(whole: Tensor, step: float) -> Tensor:
+    """`sums` times `step` in float32.
+
+    Nothing that moves numbers may come next: ONNX Runtime would move it to before this, and round once more.
+    """
     scale = torch.tensor(step, dtype=torch.float32)
     if torch.onnx.is_in_onnx_export():
-        given = (a, b, scale, torch.tensor(1.0), torch.tensor(zero, dtype=torch.uint8))
-        return operator("com.microsoft::MatMulIntegerToFloat", given, torch.float32, (*a.shape[:-1], b.shape[-1]))
-    sums: Tensor = (a.float() - zero) @ b.float()
-    return sums * scale
+        return operator("DequantizeLinear", (whole, scale), torch.float32, whole.shape)
+    return whole * scale
 
 
 class IntegerAttention(Attention):
@@ -73,8 +87,8 @@ class IntegerAttention(Attention):
     def queries(self, x: Tensor, sentences: int) -> Tensor:
         return self.split(self.rounded_query(x), sentences)
 
-    def memory(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
-        return self.split(self.rounded_key(x), sentences), self.split(self.rounded_value(x), sentences)
+    def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:
+        return Memory(self.split(self.rounded_key(x), sentences), self.split(self.rounded_value(x), sentences), hidden)
 
     def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
         shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
@@ -82,14 +96,12 @@ class IntegerAttention(Attention):
         query, key, value = (part.reshape(shape) for part in parts)
         return query, key, value
 
-    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        energies = self.energies(queries, keys)  # [..., H, T, S]
-        if mask is not None:
-            energies = hidden(energies, mask)
+    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+        energies = self.energies(queries, keys, added)  # [..., H, T, S]
         shares = torch.exp(energies - energies.amax(dim=-1, keepdim=True))
         shares = rounded(shares, 1 / SHARES, 0, torch.uint8)  # [..., H, T, S]
         total = shares.float().sum(dim=-1, keepdim=True)  # [..., H, T, 1]
-        mixed = product(shares, values, 0, self.bounds.value / WEIGHT_LEVELS) / total
+        mixed = stepped(sums(shares, values, 0), self.bounds.value / WEIGHT_LEVELS) / total
         return mixed, sharp_softmax(energies)
 
     def rounded_value(self, x: Tensor) -> Tensor:
@@ -101,8 +113,8 @@ class IntegerAttention(Attention):
     def rounded_key(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def energies(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scaled, [..., H, T, S]."""
+    def energies(self, queries: Tensor, keys: Tensor, added: Tensor | None) -> Tensor:
+        """Scaled, [..., H, T, S]; `added` as `memory` has it."""
         raise NotImplementedError
 
     @property
@@ -124,17 +136,26 @@ class IntegerSelfAttention(IntegerAttention):
     def rounded_key(self, x: Tensor) -> Tensor:
         return rounded(self.key(x), self.bounds.key / LEVELS, ZERO, torch.uint8)
 
-    def energies(self, queries: Tensor, keys: Tensor) -> Tensor:
-        found = product(keys, queries.transpose(-2, -1), ZERO, self.energy_step)  # [..., H, S, T]
-        return found.transpose(-2, -1)
+    def energies(self, queries: Tensor, keys: Tensor, added: Tensor | None) -> Tensor:
+        found = sums(keys, queries.transpose(-2, -1), ZERO).transpose(-2, -1)  # [..., H, T, S]
+        energies = stepped(found, self.energy_step)
+        return energies if added is None else energies + added
 
 
 class IntegerCrossAttention(IntegerAttention):
-    """Keys are the side of 7 bits and stand across, [..., H, C, S], as a product wants its right side."""
+    """Keys are the side of 7 bits and stand across, [..., H, C, S], as a product wants its right side.
 
-    def memory(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
-        keys, values = super().memory(x, sentences)
-        return keys.transpose(-2, -1).contiguous(), values
+    Words are added that nothing sees until there is a multiple of COLUMNS. What is added to a product for it to be one
+    of queries without their zero point depends on keys alone, and so is added with what hides words.
+    """
+
+    def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:
+        keys, values, _ = super().memory(x, sentences, hidden)
+        more = -keys.shape[-2] % COLUMNS
+        keys = F.pad(keys.transpose(-2, -1), (0, more))  # [B, H, C, S]
+        hidden = F.pad(hidden, (0, more), value=float("-inf"))
+        shift = keys.float().sum(dim=-2, keepdim=True) * (ZERO * self.energy_step)
+        return Memory(keys, F.pad(values, (0, 0, 0, more)), hidden - shift)
 
     def rounded_query(self, x: Tensor) -> Tensor:
         return rounded(self.query(x), self.bounds.query / LEVELS, ZERO, torch.uint8)
@@ -142,5 +163,6 @@ class IntegerCrossAttention(IntegerAttention):
     def rounded_key(self, x: Tensor) -> Tensor:
         return rounded(self.key(x), self.bounds.key / WEIGHT_LEVELS, 0, torch.int8)
 
-    def energies(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return product(queries, keys, ZERO, self.energy_step)
+    def energies(self, queries: Tensor, keys: Tensor, added: Tensor | None) -> Tensor:
+        assert added is not None
+        return stepped(sums(queries, keys, 0), self.energy_step) + added

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -42,7 +42,7 @@ from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.search import SearchRules
 from model_export.system import UNWRITTEN, System, Tensors
-from model_export.traced import OPSET, Fragment, Sizes, renamed, trace
+from model_export.traced import EXAMPLES, OPSET, Fragment, Sizes, read_by, renamed, trace, varying
 
 IR_VERSION = 8
 FLOAT, HALF, INT, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
@@ -166,6 +166,16 @@ class _Answer(nn.Module):
         return self.system.answer(keys, mask, queries)
 
 
+class _Example(NamedTuple):
+    """What goes into the graph's parts, of some sizes; `memory` is how many tensors of memory there are."""
+
+    source: Tensors
+    memory: int
+    step: tuple[Any, ...]
+    state: Tensors
+    answer: Tensors
+
+
 def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of `system`, searched by `rules`; both length limits and beam size stay inputs."""
     graph = Graph()
@@ -213,7 +223,6 @@ class _Search:
         if isinstance(system, EightBit):
             self.model = system.computed()
             self.ranges = {f"system.{name}": range_ for name, range_ in system.ranges.items()}
-        self.sizes = Sizes()
 
     def outputs(self) -> list[onnx.ValueInfoProto]:
         """Adds everything; gives the graph's outputs."""
@@ -305,40 +314,52 @@ class _Search:
             found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "slots", "S"]))
         return [*found, helper.make_tensor_value_info("scores", FLOAT, ["B", "slots"])]
 
-    def _trace(self, module: nn.Module, inputs: Sequence[Any], exact: int = 0) -> Fragment:
-        """`exact`: how many of its first outputs are float32 in any case."""
-        fragment = kernels.norms_fused(trace(module, inputs, self.sizes))
+    def _trace(self, module: nn.Module, *examples: Sequence[Any], exact: int = 0) -> Fragment:
+        """Two examples of its inputs; `exact`: how many of its first outputs are float32 in any case."""
+        fragment = kernels.norms_fused(trace(module, *examples))
         if self.half:
             return kernels.halves(fragment, fragment.outputs[:exact])
         return fragment if self.ranges is None else kernels.eight_bits(fragment, self.ranges)
 
     def _encode(self) -> list[str]:
         """Sets `memory` and gives the first state."""
-        g, sizes = self.outer, self.sizes
-        ids = torch.ones(sizes.B, sizes.S, dtype=torch.long)
-        names = g.insert(self._trace(_Encode(self.model), (ids, ids.clone())), ["source_ids", "source_mask"], "encode")
-        with torch.no_grad():
-            memory, first = self.system.encode(ids, ids > 0)
-        self.memory = names[: len(memory)]
+        g = self.outer
+        one, other = (self._example(sizes) for sizes in EXAMPLES)
+        encode = self._trace(_Encode(self.model), one.source, other.source)
+        names = g.insert(encode, ["source_ids", "source_mask"], "encode")
+        self.memory = names[: one.memory]
         later = self.model.asks_later
-        stepped = memory[:-1] if later else memory
-        mask = torch.ones(sizes.B, sizes.S, dtype=torch.bool)
+        exact = 2 if self.system.publishes and not later else 1
+        self.step = self._trace(_Step(self.model), one.step, other.step, exact=exact)
+        if later:
+            queries = one.answer[-1]
+            self.query_width, self.query_kind = queries.shape[2], HALF if self.half else FLOAT
+            self.answer = self._trace(_Answer(self.model), one.answer, other.answer, exact=1)
+        self.state_shapes = [
+            [None if axis in varying(part, another) else size for axis, size in enumerate(part.shape)][2:]
+            for part, another in zip(one.state, other.state, strict=True)
+        ]
+        self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in one.state]
+        return names[one.memory :]
+
+    @torch.no_grad()
+    def _example(self, sizes: Sizes) -> _Example:
+        ids = torch.ones(sizes.B, sizes.S, dtype=torch.long)
+        mask = ids > 0
+        memory, first = self.system.encode(ids, mask)
         state = tuple(
             torch.zeros(sizes.B, sizes.K, *(size or sizes.t for size in part.shape[1:])).to(part.dtype)
             for part in first
         )
         previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
-        inputs = (stepped, mask, state, previous, torch.tensor(sizes.t))
-        self.step = self._trace(_Step(self.model), inputs, exact=2 if self.system.publishes and not later else 1)
+        later = self.model.asks_later
+        step = (memory[:-1] if later else memory, mask, state, previous, torch.tensor(sizes.t))
+        answer: Tensors = ()
         if later:
-            with torch.no_grad():
-                _, queries, _ = self.model.ask(*inputs)
+            _, queries, _ = self.model.ask(*step)
             assert queries is not None
-            self.query_width, self.query_kind = queries.shape[2], HALF if self.half else FLOAT
-            self.answer = self._trace(_Answer(self.model), (memory[-1], mask, queries), exact=1)
-        self.state_shapes = [part.shape[2:] for part in state]
-        self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in state]
-        return names[len(memory) :]
+            answer = (memory[-1], mask, queries)
+        return _Example((ids, ids.clone()), len(memory), step, state, answer)
 
     def _forced(self, B: str, of_beams: str) -> None:
         """Sets what a step looks up at row `p * B + b`, p = P when nothing is forced any more, and `forced_count` [B].
@@ -390,12 +411,16 @@ class _Search:
     def _body(self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]) -> onnx.GraphProto:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
+        self.rows_going = g("Unsqueeze", "going_in", o.ints(1))  # [n, 1]
         # The model
         state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, K, ...]
         read = self.memory[:-1] if self.model.asks_later else self.memory
-        memory = [g("Gather", part, "going_in", axis=0) for part in [*read, self.mask]]
-        inputs = dict(zip(self.step.inputs, [*memory, *state, "previous_in", "t"], strict=True))
-        logits, *made = g.insert(self.step, list(inputs.values()), "model")
+        of_all, used = [*read, self.mask], read_by(self.step.nodes)
+        memory = [
+            g("Gather", part, "going_in", axis=0) if name in used else part
+            for part, name in zip(of_all, self.step.inputs, strict=False)
+        ]
+        logits, *made = g.insert(self.step, [*memory, *state, "previous_in", "t"], "model")
         rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
 
         # The 2K best continuations
@@ -469,7 +494,7 @@ class _Search:
         shapes: dict[str, list[str | int | None]] = {"going": [None], "pool_scores": ["B", "K"]}
         shapes |= {name: [None, "K"] for name in ("previous", "scores", "pool")}
         for number, size in enumerate(self.state_shapes):
-            shapes[f"state_{number}"] = [None, "K", *(None if s in (self.sizes.S, self.sizes.t) else s for s in size)]
+            shapes[f"state_{number}"] = [None, "K", *size]
         given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
         given += [helper.make_tensor_value_info(f"{x}_in", kind, shapes[x]) for x, (kind, _) in carried.items()]
         results = [helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, [])]
@@ -485,7 +510,7 @@ class _Search:
 
     def _whole(self, g: Graph, otherwise: str, value: str) -> str:
         """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
-        return g("ScatterND", otherwise, g("Unsqueeze", "going_in", self.outer.ints(1)), value)
+        return g("ScatterND", otherwise, self.rows_going, value)
 
     def _best(self, g: Graph, every: str) -> tuple[str, str, str]:
         """The C largest totals of a sentence's beams, of log-probabilities `every` [n, K, V]: their places in [K * V],

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import torch
@@ -17,21 +17,22 @@ from torch.onnx import ops
 OPSET = 18
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Example sizes of the dimensions that vary, each unlike any other dimension, so that a shape tells which is which.
+class Sizes(NamedTuple):
+    """Sizes of the dimensions that vary: B sentences, K beams, S source length, t steps done."""
 
-    B sentences, K beams, S source length, t steps done.
-    """
+    B: int
+    K: int
+    S: int
+    t: int
 
-    B: int = 13
-    K: int = 17
-    S: int = 19
-    t: int = 23
 
-    def varying(self, value: Tensor) -> dict[int, Any]:
-        sizes = (self.B, self.K, self.S, self.t)
-        return {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(value.shape) if size in sizes}
+EXAMPLES = Sizes(B=13, K=17, S=19, t=23), Sizes(B=3, K=5, S=2, t=7)  # no size twice
+
+
+def varying(value: Tensor, other: Tensor) -> dict[int, Any]:
+    """The axes whose sizes differ: two examples of one input tell which vary."""
+    sizes = zip(value.shape, other.shape, strict=True)
+    return {axis: torch.export.Dim.DYNAMIC for axis, (size, another) in enumerate(sizes) if size != another}
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ class Fragment:
     types: Mapping[str, int] = field(default_factory=dict)  # TensorProto's
 
 
-def trace(module: nn.Module, inputs: Sequence[Any], sizes: Sizes) -> Fragment:
-    """`module` called with `inputs` (tensors, or tuples of tensors); dimensions of one of `sizes` may vary."""
-    shapes = tuple(tuple(map(sizes.varying, x)) if isinstance(x, tuple) else sizes.varying(x) for x in inputs)
+def trace(module: nn.Module, inputs: Sequence[Any], others: Sequence[Any]) -> Fragment:
+    """`module` called with `inputs` (tensors, or tuples of tensors); dimensions that differ in `others` may vary."""
+    shapes = tuple(
+        tuple(map(varying, x, other)) if isinstance(x, tuple) else varying(x, other)
+        for x, other in zip(inputs, others, strict=True)
+    )
     logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [log.level for log in logs]
     for log in logs:

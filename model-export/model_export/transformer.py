@@ -78,9 +78,9 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()[:, : width // 2]], dim=1)
 
 
-def hidden(energies: Tensor, mask: Tensor) -> Tensor:
-    """Energies [..., S], -inf where `mask` is false. A sum: ONNX Runtime takes several times as long to choose."""
-    return energies + torch.where(mask, 0.0, float("-inf")).to(energies.dtype)
+def hiding(mask: Tensor) -> Tensor:
+    """What is added to energies [..., S], -inf where `mask` is false: ONNX Runtime chooses in several times as long."""
+    return torch.where(mask, 0.0, float("-inf"))
 
 
 def sharp_softmax(energies: Tensor) -> Tensor:
@@ -96,6 +96,14 @@ def sharp_softmax(energies: Tensor) -> Tensor:
     if torch.onnx.is_in_onnx_export():
         return operator("ThresholdedRelu", (weights,), weights.dtype, weights.shape, alpha=FAINTEST)
     return torch.threshold(weights, FAINTEST, 0)
+
+
+class Memory(NamedTuple):
+    """What queries are put to, once for all of them."""
+
+    keys: Tensor  # [B, H, S, C]
+    values: Tensor  # [B, H, S, C]
+    added: Tensor  # [..., T or 1, S], to their energies: -inf where a query does not look
 
 
 class Attention(nn.Module):
@@ -116,9 +124,9 @@ class Attention(nn.Module):
         heads = x.reshape(sentences, -1, self.heads, x.shape[1] // self.heads)  # [B, T, H, C]
         return heads.transpose(1, 2)
 
-    def memory(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, H, S, C] of x [B * S, D]."""
-        return self.split(self.key(x), sentences), self.split(self.value(x), sentences)
+    def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:
+        """Of x [B * S, D]; `hidden` [..., T or 1, S] is -inf where a query does not look."""
+        return Memory(self.split(self.key(x), sentences), self.split(self.value(x), sentences), hidden)
 
     def nothing(self, like: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
         """Keys and values [B, H, 0, C] of no words yet; `like` [..., D] has their type."""
@@ -139,27 +147,28 @@ class Attention(nn.Module):
         shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
         return (self.query(x) * self.scale).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
 
-    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Values mixed for each scaled query [..., H, T, C], and weights [..., H, T, S]: rows sum to 1, 0 if masked."""
+    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Values mixed for each scaled query [..., H, T, C], and weights [..., H, T, S]: rows sum to 1, 0 if hidden.
+
+        `added` as in `Memory`; None where nothing is hidden.
+        """
         energies = queries @ keys.transpose(-2, -1)  # [..., H, T, S]
-        if mask is not None:
-            energies = hidden(energies, mask)
+        if added is not None:
+            energies = energies + added.to(energies.dtype)
         weights = sharp_softmax(energies.float())  # [..., H, T, S]
         return weights.to(values.dtype) @ values, weights
 
-    def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, paired: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, sentences: int, memory: Memory, paired: bool = False) -> tuple[Tensor, Tensor]:
         """Output [B * T, D] and weights [B, H, T, S] of x [B * T, D].
 
         A product with one query sums in another order than one with several; `paired` asks one query twice, so that
         an answer doesn't depend on how many were asked.
         """
         paired = paired and not self.exact
-        queries = self.queries(x, keys.shape[0])  # [B, H, T, C]
+        queries = self.queries(x, sentences)  # [B, H, T, C]
         if paired:
             queries = torch.cat([queries, queries[:, :, :1]], dim=2)
-        mixed, weights = self.mix(queries, keys, values, mask)
+        mixed, weights = self.mix(queries, *memory)
         if paired:
             mixed, weights = mixed[:, :, :-1], weights[:, :, :-1]
         return self.output(mixed.transpose(1, 2).flatten(2).flatten(0, 1)), weights
@@ -175,9 +184,9 @@ class EncoderLayer(nn.Module):
         self.final_norm = nn.LayerNorm(sizes.width)
         self.activation, self.dropout = ACTIVATIONS[sizes.activation], Dropout(sizes.dropout)
 
-    def attend(self, x: Tensor, sentences: int, mask: Tensor) -> Tensor:
-        """Each word over its sentence, or what of it `mask` leaves: x [B * T, D]."""
-        attended, _ = self.self_attention(x, *self.self_attention.memory(x, sentences), mask)  # [B * T, D]
+    def attend(self, x: Tensor, sentences: int, hidden: Tensor) -> Tensor:
+        """Each word over its sentence but what is `hidden`: x [B * T, D]."""
+        attended, _ = self.self_attention(x, sentences, self.self_attention.memory(x, sentences, hidden))  # [B * T, D]
         return self.attended(x, attended)
 
     def attended(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -189,8 +198,8 @@ class EncoderLayer(nn.Module):
         normed: Tensor = self.final_norm(x + self.dropout(self.outer(inner)))  # [B * T, D]
         return normed
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.feed_forward(self.attend(x, mask.shape[0], mask[:, None, None]))  # [B * S, D]
+    def forward(self, x: Tensor, sentences: int, hidden: Tensor) -> Tensor:
+        return self.feed_forward(self.attend(x, sentences, hidden))  # [B * S, D]
 
 
 class DecoderLayer(EncoderLayer):
@@ -211,11 +220,9 @@ class DecoderLayer(EncoderLayer):
         mixed, _ = self.self_attention.mix(query, keys, values, None)  # [B, K, H, 1, C]
         return self.attended(x, self.self_attention.output(mixed.flatten(2).flatten(0, 1))), keys, values
 
-    def look(
-        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, paired: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def look(self, x: Tensor, sentences: int, memory: Memory, paired: bool = False) -> tuple[Tensor, Tensor]:
         """From after self-attention to the layer's output [B * T, D], and the weights [B, H, T, S]."""
-        looked, weights = self.cross_attention(x, keys, values, mask, paired)
+        looked, weights = self.cross_attention(x, sentences, memory, paired)
         return self.feed_forward(self.cross_norm(x + self.dropout(looked))), weights
 
 
@@ -253,7 +260,7 @@ class AlignmentHead(nn.Module):
         else:
             energies = self._split(queries * self.scale) @ self._split(keys).transpose(2, 3)  # [B, H, T, S]
             mask = mask[:, None, None]  # [B, 1, 1, S]
-        weights = sharp_softmax(hidden(energies, mask).float())
+        weights = sharp_softmax((energies + hiding(mask).to(energies.dtype)).float())
         if self.heads > 1:
             weights = weights.mean(dim=1)
         return weights[:, :-1]
@@ -274,8 +281,8 @@ class Known(NamedTuple):
 
 
 class Transformer(System):
-    """The whole system; `memory` is keys and values of each decoder layer and the keys of an alignment head,
-    `state` the self-attention's so far.
+    """The whole system; `memory` is the parts of each decoder layer's `Memory` and the keys of an alignment head,
+    `state` the self-attention's keys and values so far.
     """
 
     positions: Tensor
@@ -338,7 +345,7 @@ class Transformer(System):
     def encode(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensors, Tensors]:
         B = source_ids.shape[0]
         embedded, encoded = self.read(source_ids, mask)
-        memory = self.memory(encoded, B)
+        memory = [part for of_layer in self.memory(encoded, mask) for part in of_layer]
         if self.aligner is not None:
             memory.append(self.aligner.keys(embedded, encoded, B))  # [B, S, A]
         state = [part for layer in self.decoder_layers() for part in layer.self_attention.nothing(encoded, B)]
@@ -347,14 +354,15 @@ class Transformer(System):
     def read(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and the encoder's output, [B * S, D] each."""
         embedded = x = self.embed(source_ids, self.positions[: source_ids.shape[1]])
+        hidden = hiding(mask[:, None, None])  # [B, 1, 1, S]
         for layer in self.encoder:
-            x = layer(x, mask)
+            x = layer(x, mask.shape[0], hidden)
         return embedded, x
 
-    def memory(self, encoded: Tensor, sentences: int) -> list[Tensor]:
-        """Keys and values of each decoder layer, [B, H, S, C] each."""
-        layers = self.decoder_layers()
-        return [part for layer in layers for part in layer.cross_attention.memory(encoded, sentences)]
+    def memory(self, encoded: Tensor, mask: Tensor) -> list[Memory]:
+        """Of the source for each decoder layer."""
+        hidden = hiding(mask[:, None, None])  # [B, 1, 1, S]
+        return [layer.cross_attention.memory(encoded, mask.shape[0], hidden) for layer in self.decoder_layers()]
 
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
@@ -371,19 +379,17 @@ class Transformer(System):
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
         B = previous.shape[0]
-        x = self.embed(previous, self.positions[t])  # [B * K, D]
-        looked_at = mask[:, None, None]  # [B, 1, 1, S]
+        x = self.embed(previous, F.embedding(t, self.positions))  # [B * K, D]
         grown: list[Tensor] = []
         rows, looking = x, []
         for number, layer in enumerate(self.decoder_layers()):
-            of_keys, of_values = 2 * number, 2 * number + 1
-            x, keys, values = layer.step(x, B, state[of_keys], state[of_values])  # [B * K, D]
+            x, keys, values = layer.step(x, B, *state[2 * number : 2 * number + 2])  # [B * K, D]
             looking.append(x)
-            x, weights = layer.look(
-                x, memory[of_keys], memory[of_values], looked_at, paired=True
-            )  # a sentence's beams as its queries
+            parts = len(Memory._fields)
+            source = Memory(*memory[parts * number : parts * (number + 1)])
+            x, weights = layer.look(x, B, source, paired=True)  # a sentence's beams as its queries
             if number == self.sizes.published_layer and self.aligner is None:
-                rows = self.published(weights)  # [B, K, S]
+                rows = self.published(weights)[..., : mask.shape[1]]  # [B, K, S]
             grown += [keys, values]
         if self.aligner is not None:
             rows = self.aligner.queries(looking, B)  # [B, K, A]
@@ -393,15 +399,14 @@ class Transformer(System):
         """Teacher forcing, up to the logits."""
         B, T = previous.shape
         embedded, encoded = self.read(source_ids, mask)
-        memory = self.memory(encoded, B)
-        past = torch.ones(T, T, dtype=torch.bool, device=previous.device).tril()  # [T, T]
+        past = hiding(torch.ones(T, T, dtype=torch.bool, device=previous.device).tril())  # [T, T]
         x = self.embed(previous, self.positions[:T])  # [B * T, D]
         looking, weights = [], []
-        for number, layer in enumerate(self.decoder_layers()):
+        for layer, source in zip(self.decoder_layers(), self.memory(encoded, mask), strict=True):
             x = layer.attend(x, B, past)
             looking.append(x)
-            x, of_layer = layer.look(x, memory[2 * number], memory[2 * number + 1], mask[:, None, None])
-            weights.append(of_layer)
+            x, of_layer = layer.look(x, B, source)
+            weights.append(of_layer[..., : mask.shape[1]])
         return Known(embedded, encoded, looking, x, weights)
 
     def rows(self, known: Known, mask: Tensor) -> Tensor:

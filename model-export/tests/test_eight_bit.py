@@ -21,7 +21,7 @@ from model_export.eight_bit import STEPS, WEIGHT_LEVELS, Matrix, Range, as_integ
 from model_export.eight_bit import rounded as rounded_matrix
 from model_export.rnnsearch import RNNsearch
 from model_export.rnnsearch import Sizes as RecurrentSizes
-from model_export.traced import OPSET, Sizes, trace
+from model_export.traced import EXAMPLES, OPSET, trace
 
 NUMBERS = st.floats(-1e4, 1e4, width=32).filter(lambda x: x == 0 or abs(x) > 1e-6)
 
@@ -105,7 +105,7 @@ def layer(
     nn.init.normal_(made.norm.bias)
     for part in (made.first, made.second):
         part.weight.data = torch.from_numpy(rounded_matrix(part.weight.detach().numpy()))
-    fragment = kernels.norms_fused(trace(made, (torch.randn(13, 16),), Sizes()))
+    fragment = kernels.norms_fused(trace(made, *((torch.randn(sizes.B, 16),) for sizes in EXAMPLES)))
     fragment = kernels.eight_bits(fragment, ranges) if eight_bits else fragment
     graph = helper.make_graph(
         fragment.nodes,

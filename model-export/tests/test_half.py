@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from model_export import kernels
-from model_export.traced import OPSET, Fragment, Sizes, trace
+from model_export.traced import EXAMPLES, OPSET, Fragment, trace
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -32,10 +32,10 @@ class _Attention(nn.Module):
 
 
 def fragment_of(module: nn.Module) -> Fragment:
-    sizes = Sizes()
-    mask = torch.ones(sizes.B, sizes.S, dtype=torch.bool)
-    inputs = (torch.randn(sizes.B, 16), torch.randn(sizes.B, sizes.S, 16), mask)
-    return kernels.norms_fused(trace(module, inputs, sizes))
+    examples = (
+        (torch.randn(B, 16), torch.randn(B, S, 16), torch.ones(B, S, dtype=torch.bool)) for B, _, S, _ in EXAMPLES
+    )
+    return kernels.norms_fused(trace(module, *examples))
 
 
 def session_of(fragment: Fragment) -> onnxruntime.InferenceSession:

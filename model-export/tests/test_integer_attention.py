@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from model_export import kernels
 from model_export.eight_bit_system import EightBit
 from model_export.integer_attention import (
+    COLUMNS,
     Bounds,
     IntegerAttention,
     IntegerCrossAttention,
     IntegerSelfAttention,
     rounded,
 )
-from model_export.traced import OPSET, Sizes, trace
-from model_export.transformer import Attention, Transformer
+from model_export.system import Tensors
+from model_export.traced import EXAMPLES, OPSET, Sizes, trace
+from model_export.transformer import Attention, Memory, Transformer, hiding
 from model_export.transformer import Sizes as ModelSizes
 
 MODEL = ModelSizes(vocabulary=30, width=32, inner=48, heads=4, encoder_layers=1, decoder_layers=2, dropout=0.0)
@@ -44,8 +46,10 @@ def mask_of_lengths(*lengths: int) -> Tensor:
 def test_it_should_be_near_the_exact_one(kind: type[IntegerAttention]) -> None:
     plain, integer = attention(kind)
     x, words, mask = torch.randn(2 * 6, 32), torch.randn(2 * 9, 32), mask_of_lengths(9, 5)
-    expected, weights = plain(x, *plain.memory(words, 2), mask)
-    found, published = integer(x, *integer.memory(words, 2), mask)
+    expected, weights = plain(x, 2, plain.memory(words, 2, hiding(mask)))
+    found, published = integer(x, 2, integer.memory(words, 2, hiding(mask)))
+    assert not published[..., 9:].any()
+    published = published[..., :9]
     assert 0 < float((found - expected).abs().mean()) < 0.03 * float(expected.abs().mean())
     assert float((published - weights).abs().max()) < 0.02
     torch.testing.assert_close(published.sum(dim=-1), torch.ones(2, 4, 6))
@@ -58,8 +62,9 @@ def test_even_attention_over_a_long_sentence_should_not_vanish() -> None:
     plain, integer = attention(IntegerCrossAttention)
     integer.bounds = BOUNDS._replace(value=0.25)
     words = torch.zeros(500, 32)
-    expected, _ = plain(torch.randn(1, 32), *plain.memory(words, 1), mask_of_lengths(500))
-    found, _ = integer(torch.randn(1, 32), *integer.memory(words, 1), mask_of_lengths(500))
+    hidden = hiding(mask_of_lengths(500))
+    expected, _ = plain(torch.randn(1, 32), 1, plain.memory(words, 1, hidden))
+    found, _ = integer(torch.randn(1, 32), 1, integer.memory(words, 1, hidden))
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
 
 
@@ -68,14 +73,16 @@ def test_even_attention_over_a_long_sentence_should_not_vanish() -> None:
 def test_a_query_should_get_the_same_answer_alone_and_padding_change_nothing(kind: type[IntegerAttention]) -> None:
     _, integer = attention(kind)
     x, words = torch.randn(1 * 6, 32), torch.randn(1 * 9, 32)
-    queries, mask = integer.queries(x, 1), mask_of_lengths(9)
-    together, weights = integer.mix(queries, *integer.memory(words, 1), mask)  # [1, H, T, C], [1, H, T, S]
-    padded = torch.cat([words, torch.randn(4, 32)])
-    beside, _ = integer.mix(queries, *integer.memory(padded, 1), mask_of_lengths(9, 13)[:1])
-    assert beside.equal(together)
+    queries, memory = integer.queries(x, 1), integer.memory(words, 1, hiding(mask_of_lengths(9)))
+    together, weights = integer.mix(queries, *memory)  # [1, H, T, C], [1, H, T, S]
+    for more in (4, COLUMNS):
+        padded = torch.cat([words, torch.randn(more, 32)])
+        hidden = hiding(mask_of_lengths(9, 9 + more)[:1])
+        beside, _ = integer.mix(queries, *integer.memory(padded, 1, hidden))
+        assert beside.equal(together)
     for row in range(6):
         one = slice(row, row + 1)
-        alone, own_weights = integer.mix(queries[:, :, one], *integer.memory(words, 1), mask)
+        alone, own_weights = integer.mix(queries[:, :, one], *memory)
         assert alone.equal(together[:, :, one])
         assert own_weights.equal(weights[:, :, one])
 
@@ -103,15 +110,14 @@ class _Look(nn.Module):
         super().__init__()
         self.attend = attend
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        mixed: tuple[Tensor, Tensor] = self.attend(x, keys, values, mask)
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
+        mixed: tuple[Tensor, Tensor] = self.attend(x, keys.shape[0], Memory(keys, values, added))
         return mixed
 
 
-def session(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., list[np.ndarray]]:
-    fragment = trace(module, inputs, Sizes())
+def session(module: nn.Module, inputs: Tensors, others: Tensors) -> Callable[..., list[np.ndarray]]:
+    fragment = trace(module, inputs, others)
     kinds = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
-    kinds[torch.bool] = TensorProto.BOOL
     graph = helper.make_graph(
         fragment.nodes,
         "attention",
@@ -122,7 +128,7 @@ def session(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., list
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in fragment.outputs],
         list(fragment.constants.values()),
     )
-    assert sum(node.op_type == "MatMulIntegerToFloat" for node in graph.node) == 2
+    assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 2
     imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(kernels.MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     made = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -138,20 +144,31 @@ def assert_near(found: list[np.ndarray], expected: tuple[Tensor, ...]) -> None:
 @torch.no_grad()
 def test_the_graph_should_look_at_the_source_as_pytorch_does() -> None:
     _, integer = attention(IntegerCrossAttention)
-    sizes = Sizes()
-    x, words = torch.randn(sizes.B * sizes.K, 32), torch.randn(sizes.B * sizes.S, 32)
-    given = (x, *integer.memory(words, sizes.B), mask_of_lengths(*[1 + b for b in range(sizes.B - 1)], sizes.S))
-    assert_near(session(_Look(integer), given)(*given), integer(*given))
+
+    def example(sizes: Sizes) -> Tensors:
+        x, words = torch.randn(sizes.B * sizes.K, 32), torch.randn(sizes.B * sizes.S, 32)
+        hidden = hiding(mask_of_lengths(*[1 + b % sizes.S for b in range(sizes.B - 1)], sizes.S))
+        return (x, *integer.memory(words, sizes.B, hidden))
+
+    given, other = map(example, EXAMPLES)
+    found = session(_Look(integer), given, other)
+    assert_near(found(*given), _Look(integer)(*given))
+    assert_near(found(*other), _Look(integer)(*other))
 
 
 @torch.no_grad()
 def test_the_graph_should_look_back_as_pytorch_does() -> None:
     _, integer = attention(IntegerSelfAttention)
-    sizes = Sizes()
-    keys = torch.randint(0, 256, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.uint8)
-    values = torch.randint(-64, 65, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.int8)
-    given = (torch.randn(sizes.B * sizes.K, 32), keys, values)
-    assert_near(session(_Step(integer), given)(*given), _Step(integer)(*given))
+
+    def example(sizes: Sizes) -> Tensors:
+        keys = torch.randint(0, 256, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.uint8)
+        values = torch.randint(-64, 65, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.int8)
+        return torch.randn(sizes.B * sizes.K, 32), keys, values
+
+    given, other = map(example, EXAMPLES)
+    found = session(_Step(integer), given, other)
+    assert_near(found(*given), _Step(integer)(*given))
+    assert_near(found(*other), _Step(integer)(*other))
 
 
 def calibrated() -> tuple[Transformer, EightBit]:

@@ -2,6 +2,7 @@ package io.dragoman.infer;
 
 import io.dragoman.infer.WordLinks.Link;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +26,10 @@ final class JoinedLinks {
     /** What either side chose [V * W]; few words, so that plain cells are quicker than sets of bits. */
     private final boolean[] candidates;
 
+    /** Where {@code candidates} is true, ascending once all are known; at most one for each word of either side. */
+    private final int[] chosen;
+
+    private int count; // of those in chosen
     private final boolean[] links; // [V * W]
     private final boolean[] linkedTargets;
     private final boolean[] linkedSources;
@@ -42,27 +47,50 @@ final class JoinedLinks {
         targetWords = weights.length;
         sourceWords = sources[sources.length - 1] + 1;
         candidates = new boolean[targetWords * sourceWords];
+        chosen = new int[targets.length + sources.length];
         links = new boolean[candidates.length];
         linkedTargets = new boolean[targetWords];
         linkedSources = new boolean[sourceWords];
         for (int target : targets) {
             int best = WordLinks.heaviest(weights[target]);
             if (best != sourceWords && reaches(weights[target][best], choice.threshold())) {
-                candidates[cell(best, target)] = true;
+                choose(cell(best, target));
             }
         }
+        int[] heaviest = heaviestTargets(weights, targets);
         for (int source : sources) {
-            int best = targets[0];
-            for (int target : targets) {
-                best = weights[target][source] > weights[best][source] ? target : best;
-            }
-            if (reaches(weights[best][source], choice.sourceThreshold())) {
-                if (candidates[cell(source, best)]) {
-                    add(source, best);
+            int target = heaviest[source];
+            if (reaches(weights[target][source], choice.sourceThreshold())) {
+                if (candidates[cell(source, target)]) {
+                    add(source, target);
+                } else {
+                    choose(cell(source, target));
                 }
-                candidates[cell(source, best)] = true;
             }
         }
+        Arrays.sort(chosen, 0, count);
+    }
+
+    /** The row with the largest weight of each column [W], the first on a tie; row by row, as they lie in memory. */
+    private int[] heaviestTargets(float[][] weights, int[] targets) {
+        int[] heaviest = new int[sourceWords];
+        Arrays.fill(heaviest, targets[0]);
+        float[] most = weights[targets[0]].clone();
+        for (int target : targets) {
+            float[] row = weights[target];
+            for (int source = 0; source < sourceWords; source++) {
+                if (row[source] > most[source]) {
+                    most[source] = row[source];
+                    heaviest[source] = target;
+                }
+            }
+        }
+        return heaviest;
+    }
+
+    private void choose(int cell) {
+        candidates[cell] = true;
+        chosen[count++] = cell;
     }
 
     private static boolean reaches(float weight, @Nullable Float threshold) {
@@ -84,11 +112,9 @@ final class JoinedLinks {
         boolean grown = true;
         while (grown) {
             grown = false;
-            for (int target = 0; target < targetWords; target++) {
-                for (int source = 0; linkedTargets[target] && source < sourceWords; source++) {
-                    if (links[cell(source, target)]) { // one that is added further on is visited in the same round
-                        grown |= addBeside(source, target);
-                    }
+            for (int i = 0; i < count; i++) {
+                if (links[chosen[i]]) { // one that is added further on is visited in the same round
+                    grown |= addBeside(chosen[i] % sourceWords, chosen[i] / sourceWords);
                 }
             }
         }
@@ -115,11 +141,9 @@ final class JoinedLinks {
 
     private List<Link> links() {
         List<Link> found = new ArrayList<>();
-        for (int target = 0; target < targetWords; target++) {
-            for (int source = 0; linkedTargets[target] && source < sourceWords; source++) {
-                if (links[cell(source, target)]) {
-                    found.add(new Link(source, target));
-                }
+        for (int i = 0; i < count; i++) {
+            if (links[chosen[i]]) {
+                found.add(new Link(chosen[i] % sourceWords, chosen[i] / sourceWords));
             }
         }
         return found;
