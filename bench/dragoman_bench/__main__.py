@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from model_export.__main__ import OneLineParser, existing, positive
 
+from dragoman_bench.engines import WARM_UP_SECONDS
 from dragoman_bench.texts import HOME
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def add_contest(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--warm-up",
         type=positive,
-        default=240,
+        default=WARM_UP_SECONDS,
         metavar="SECONDS",
-        help="how long the pipeline runs before the first round: its JVM compiles meanwhile (240)",
+        help=f"how long the pipeline runs before the first round: its JVM compiles meanwhile ({WARM_UP_SECONDS})",
     )
     top.add_argument("--beam", type=positive, nargs="+", default=[4, 1], metavar="K", help="beam sizes (4 1)")
     top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")

@@ -17,6 +17,9 @@ from types import TracebackType
 from typing import IO
 
 
+WARM_UP_SECONDS = 240  # how long a pipeline should have run: its JVM compiles meanwhile
+
+
 class EngineError(RuntimeError):
     """An engine ended or answered something else."""
 

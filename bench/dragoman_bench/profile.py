@@ -31,14 +31,13 @@ from model_export.__main__ import OneLineParser, existing, positive
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from dragoman_bench.engines import Engine
+from dragoman_bench.engines import WARM_UP_SECONDS, Engine
 from dragoman_bench.texts import HOME, sentences
 
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
 PROFILES = 4  # runs with the profiler
 HYPOTHESES, ROWS = 128, 64  # of a batch at most: what the pipeline takes on a CPU
 LONGEST = 256
-WARM_UP = 150.0  # seconds
 PARTS = {"encode.": "encoder", "model.": "decoder step", "step_": "search"}  # by the beginning of a node's name
 KINDS = {
     "products, 8 bits": ("MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul"),
@@ -275,7 +274,7 @@ def measure_threads(bundle: Path, file: Path, count: int, beam_size: int, rounds
     command += ["--beam-size", str(beam_size)]
     with log.open("w") as err, Engine("dragoman", command, err) as engine:
         start = time.monotonic()
-        while time.monotonic() - start < WARM_UP:
+        while time.monotonic() - start < WARM_UP_SECONDS:
             engine.ask("pipeline", count)
         before = thread_seconds(engine.pid)
         walls = [engine.ask("pipeline", count).seconds for _ in range(rounds)]

@@ -26,7 +26,7 @@ public final class WordLinks {
         }
     }
 
-    /** Every token is a word of its own, so that there is nothing to merge. */
+    /** Every token is a word of its own, so that there is nothing to merge; a list of the caller's own. */
     public static List<Link> overTokens(
             TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
         return links(

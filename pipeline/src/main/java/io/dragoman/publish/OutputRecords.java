@@ -205,7 +205,11 @@ public final class OutputRecords {
     }
 
     private static List<Link> links(List<WordLinks.Link> links) {
-        return links.stream().map(l -> new Link(l.source(), l.target())).toList();
+        List<Link> records = new ArrayList<>(links.size());
+        for (WordLinks.Link link : links) {
+            records.add(new Link(link.source(), link.target()));
+        }
+        return records;
     }
 
     private static Model model(BundleManifest manifest) {

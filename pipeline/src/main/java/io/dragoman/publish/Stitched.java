@@ -226,10 +226,13 @@ final class Stitched {
         List<WordLinks.Link> links = new ArrayList<>();
         for (int i = 0; i < blocks.size(); i++) {
             TokenSegment at = tokenSegments.get(i);
-            for (WordLinks.Link link :
-                    WordLinks.overTokens(pieces.list().get(i).tokens(), targets.get(i), blocks.get(i), choice)) {
-                links.add(new WordLinks.Link(link.source() + at.getSourceStart(), link.target() + at.getTargetStart()));
+            List<WordLinks.Link> found =
+                    WordLinks.overTokens(pieces.list().get(i).tokens(), targets.get(i), blocks.get(i), choice);
+            if (i > 0) {
+                found.replaceAll(link ->
+                        new WordLinks.Link(link.source() + at.getSourceStart(), link.target() + at.getTargetStart()));
             }
+            links.addAll(found);
         }
         return links;
     }
