@@ -65,7 +65,7 @@ def sums(a: Tensor, b: Tensor, zero: int) -> Tensor:
 def stepped(whole: Tensor, step: float) -> Tensor:
     """`sums` times `step` in float32.
 
-    Nothing that moves numbers may come next: ONNX Runtime would move it to before this, and round once more.
+    Nothing that moves numbers may come next: ONNX Runtime would let the two change places, with a rounding in between.
     """
     scale = torch.tensor(step, dtype=torch.float32)
     if torch.onnx.is_in_onnx_export():
