@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-
 WARM_UP_SECONDS = 240  # how long a pipeline should have run: its JVM compiles meanwhile
 
 
