@@ -145,8 +145,8 @@ class IntegerSelfAttention(IntegerAttention):
 class IntegerCrossAttention(IntegerAttention):
     """Keys are the side of 7 bits and stand across, [..., H, C, S], as a product wants its right side.
 
-    Words are added that nothing sees until there is a multiple of COLUMNS. What is added to a product for it to be one
-    of queries without their zero point depends on keys alone, and so is added with what hides words.
+    The source is filled up to a multiple of COLUMNS words, with some that are hidden. Queries are multiplied with their
+    zero point in them; what it adds to an energy depends on the key alone, and is taken away by `Memory.added`.
     """
 
     def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:

@@ -15,7 +15,7 @@ from `search.py`, with the same result:
   * a system that writes some words only has logits of those, and their columns become words after the cut;
   * rows of attention that no step needs (`System.asks_later`) are worked out behind the Loop, for all steps at once;
   * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once, and so is what depends
-    on the input alone: a step has some 240 operators, each of which costs a microsecond before it does anything.
+    on the input alone: a step has some 250 operators, each of which costs a microsecond before it does anything.
 
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
 half the size on disk, float32 arithmetic.

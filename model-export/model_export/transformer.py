@@ -379,7 +379,7 @@ class Transformer(System):
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
         B = previous.shape[0]
-        x = self.embed(previous, F.embedding(t, self.positions))  # [B * K, D]
+        x = self.embed(previous, F.embedding(t, self.positions))  # [B * K, D]; an index would take three operators
         grown: list[Tensor] = []
         rows, looking = x, []
         for number, layer in enumerate(self.decoder_layers()):
