@@ -45,7 +45,7 @@ class Figures:
     target_tokens: int = 0
     bleu: float | None = None
     steady: bool = True  # whether every round gave the same translations
-    same: float = 0.0  # share of the translations that are the reference's to the letter
+    same: float | None = None  # share of the translations that are the reference's to the letter, if that was asked
     setting: str = ""
 
 

@@ -83,10 +83,11 @@ def _row(row: Figures) -> str:
     tokens = row.target_tokens / statistics.median(row.seconds)
     alone = ", ".join(f"{quantile(row.millis, q):.1f}" for q in (0.5, 0.95, 0.99)) if row.millis else ""
     bleu = "" if row.bleu is None else f"{row.bleu:.2f}"
+    same = "" if row.same is None else f"{100 * row.same:.1f} %"
     rate = rates(row)
     return (
         f"| {row.name} | {statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f}) | {tokens:.0f} |"
-        f" {alone} | {row.memory / 1e6:.0f} | {bleu} | {100 * row.same:.1f} % |"
+        f" {alone} | {row.memory / 1e6:.0f} | {bleu} | {same} |"
     )
 
 

@@ -100,6 +100,13 @@ def test_translations_unlike_the_references_should_show() -> None:
     assert [f.steady for f in found] == [True, True, False]
 
 
+def test_nothing_should_be_said_of_a_reference_that_was_not_asked(tmp_path: Path) -> None:
+    rows = compared(ctranslate2_int8=Fake(1.0, "a"))
+    assert [f.same for f in rows] == [None, None]
+    line = next(x for x in page([comparison(rows=rows)], tmp_path / "r.svg").splitlines() if "attention" in x)
+    assert line.endswith("| 300.00 |  |")
+
+
 def comparison(**changes: Any) -> Comparison:
     rows = [
         Figures("Dragoman int8, end to end", 100, [1.0, 2.0, 4.0], [3.0, 1.0, 2.0], 5_000_000, 900, 30.0, True, 0.995),
