@@ -154,7 +154,8 @@ class IntegerCrossAttention(IntegerAttention):
         more = -keys.shape[-2] % COLUMNS
         keys = F.pad(keys.transpose(-2, -1), (0, more))  # [B, H, C, S]
         hidden = F.pad(hidden, (0, more), value=float("-inf"))
-        shift = keys.float().sum(dim=-2, keepdim=True) * (ZERO * self.energy_step)
+        zeros = torch.full((1, keys.shape[-2]), ZERO, dtype=torch.uint8)  # queries of 0
+        shift = stepped(sums(zeros, keys, 0), self.energy_step)  # [B, H, 1, S]
         return Memory(keys, F.pad(values, (0, 0, 0, more)), hidden - shift)
 
     def rounded_query(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from `search.py`, with the same result:
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
+  * the first step works on the one hypothesis that every sentence has, not on K of which the others are dead;
   * a system that writes some words only has logits of those, and their columns become words after the cut;
   * rows of attention that no step needs (`System.asks_later`) are worked out behind the Loop, for all steps at once;
   * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once, and so is what depends
@@ -20,7 +21,8 @@ from `search.py`, with the same result:
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
 half the size on disk, float32 arithmetic.
 
-Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates.
+Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates, J beams
+that a step begins with: K, but fewer in the first.
 """
 
 from __future__ import annotations
@@ -238,20 +240,23 @@ class _Search:
         self.mask = g("Cast", "source_mask", to=BOOL)  # [B, S]
         tokens = g("ReduceSum", "source_mask", g.ints(1), keepdims=0)  # [B]
         even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
-        self.is_first = g("Equal", self.beam, g.number(0))  # [K]
         self.beam_twice = g("Concat", self.beam, self.beam, axis=0)  # [2K]
         slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
-        self.first_time = g("Where", g("Less", slots, self.K), g.number(0.0), g.number(DEAD))  # [2K]
         sentence_of = g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams)  # [B, K] = b
         self.sentence_of = g("Unsqueeze", sentence_of, g.ints(2))  # [B, K, 1]
+        beam_of = g("Expand", g("Unsqueeze", self.beam, g.ints(1)), g("Concat", beams, g.ints(1), axis=0))
+        self.place_of = g("Concat", self.sentence_of, beam_of, axis=2)  # [B, K, 2] = b, k
         words = self.system.words
         out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
         self.suppressed = tuple(out)
         self.columns_in_all = self.system.sizes.vocabulary if words is None else len(words)
         self.group = group_size(self.columns_in_all)
-        entries = g("Mul", self.K, g.ints(self.columns_in_all // (self.group or 1)))
+        of_beam = g.ints(self.columns_in_all // (self.group or 1))
         wanted = g("Add", self.K2, g("Mul", self.K, g.ints(len(out))))  # each beam may want a suppressed word
-        self.candidates = g("Min", wanted, entries)  # [1] = C
+        self.candidates = g("Min", wanted, g("Mul", self.K, of_beam))  # [1] = C
+        # Floats of one row alone are summed in another order than those of more, whole numbers are not
+        fewest = g("Min", self.K, g.ints(1 if self.ranges is not None else 2))
+        at_first = g("Where", g("LessOrEqual", wanted, of_beam), fewest, self.K)  # [1] = J of the first step
         if words is not None:
             columns = np.full(self.system.sizes.vocabulary, -1, np.int64)
             columns[words.numpy()] = np.arange(len(words))
@@ -282,15 +287,18 @@ class _Search:
         self.penalties = g("Pow", g("Cast", lengths, to=FLOAT), g.number(float(rules.length_penalty)))  # of every step
 
         dead = g("Expand", g.number(DEAD), beams)  # [B, K]
+        few = g("Concat", B, at_first, axis=0)  # [2]
+        of_few = g("Expand", g("Unsqueeze", sentences, g.ints(1)), few)  # [B, J] = b
+        scores = g("Where", g("Equal", self.beam, g.number(0)), g.number(0.0), g.number(DEAD))  # [K]
         carried = {
             "going": (INT, sentences),
-            "previous": (INT, g("Expand", g.number(rules.start), beams)),  # [B, K]
-            "scores": (FLOAT, g("Expand", g("Where", self.is_first, g.number(0.0), g.number(DEAD)), beams)),
+            "previous": (INT, g("Expand", g.number(rules.start), few)),  # [B, J]
+            "scores": (FLOAT, g("Expand", g("Slice", scores, g.ints(0), at_first), few)),  # [B, J]
             "pool": (FLOAT, dead),
             "pool_scores": (FLOAT, dead),
         }
         for number, part in enumerate(first):
-            of_beams = g("Gather", part, sentence_of, axis=0)  # [B, K, ...]
+            of_beams = g("Gather", part, of_few, axis=0)  # [B, J, ...]
             carried[f"state_{number}"] = (self.state_kinds[number], of_beams)
         body = self._body(carried, nothing)
         ends = [f"last_{name}" for name in carried]
@@ -412,8 +420,9 @@ class _Search:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
         self.rows_going = g("Unsqueeze", "going_in", o.ints(1))  # [n, 1]
+        self.J = g("Shape", "scores_in", start=1, end=2)  # [1]
         # The model
-        state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, K, ...]
+        state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, J, ...]
         read = self.memory[:-1] if self.model.asks_later else self.memory
         of_all, used = [*read, self.mask], read_by(self.step.nodes)
         memory = [
@@ -421,7 +430,7 @@ class _Search:
             for part, name in zip(of_all, self.step.inputs, strict=False)
         ]
         logits, *made = g.insert(self.step, [*memory, *state, "previous_in", "t"], "model")
-        rows = made.pop(0) if self.system.publishes else None  # [n, K, S]
+        rows = made.pop(0) if self.system.publishes else None  # [n, J, S]
 
         # The 2K best continuations
         at_limit = g("GreaterOrEqual", "t", g("Gather", self.last_step, "going_in", axis=0))  # [n, 1]
@@ -463,7 +472,7 @@ class _Search:
             "log_probs": slots(log_prob, o.number(0.0)),
         }
         if rows is not None and self.model.asks_later:
-            outputs["queries"] = rows  # [n, K, A]
+            outputs["queries"] = rows  # [n, J, A]
         elif rows is not None:
             of_beam = g("Unsqueeze", slots(parent, o.number(0)), o.ints(2))  # [n, 2K, 1], a beam in every slot
             outputs["chosen"] = g("GatherND", rows, of_beam, batch_dims=1)  # [n, 2K, S]
@@ -488,13 +497,13 @@ class _Search:
             "pool": g("Gather", new_pool, staying, axis=0),
             "pool_scores": self._whole(g, "pool_scores_in", pool_scores),
         }
-        for number, part in enumerate(made):  # [n, K, ...]
+        for number, part in enumerate(made):  # [n, J, ...]
             going_on[f"state_{number}"] = g("GatherND", part, beams)  # [m, K, ...]
 
         shapes: dict[str, list[str | int | None]] = {"going": [None], "pool_scores": ["B", "K"]}
-        shapes |= {name: [None, "K"] for name in ("previous", "scores", "pool")}
+        shapes |= {"previous": [None, None], "scores": [None, None], "pool": [None, "K"]}
         for number, size in enumerate(self.state_shapes):
-            shapes[f"state_{number}"] = [None, "K", *size]
+            shapes[f"state_{number}"] = [None, None, *size]
         given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
         given += [helper.make_tensor_value_info(f"{x}_in", kind, shapes[x]) for x, (kind, _) in carried.items()]
         results = [helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, [])]
@@ -502,8 +511,11 @@ class _Search:
             out = g.named(f"{name}_out", going_on[name])
             results.append(helper.make_tensor_value_info(out, kind, shapes[name]))
         for name, (kind, otherwise) in nothing.items():
-            out = g.named(f"{name}_now", self._whole(g, otherwise, outputs[name]))
-            width = "K" if name in ("inputs", "queries") else "slots"
+            if name in ("inputs", "queries"):  # what is no beam yet has nothing
+                places, width = self._beams(g, g("Gather", self.place_of, "going_in", axis=0)), "K"  # [n, J, 2]
+            else:
+                places, width = self.rows_going, "slots"
+            out = g.named(f"{name}_now", g("ScatterND", otherwise, places, outputs[name]))
             depths: dict[str, list[str | int | None]] = {"chosen": ["S"], "inputs": ["S"], "queries": [None]}
             results.append(helper.make_tensor_value_info(out, kind, ["B", width, *depths.get(name, [])]))
         return helper.make_graph(g.nodes, "step", given, results)
@@ -513,22 +525,22 @@ class _Search:
         return g("ScatterND", otherwise, self.rows_going, value)
 
     def _best(self, g: Graph, every: str) -> tuple[str, str, str]:
-        """The C largest totals of a sentence's beams, of log-probabilities `every` [n, K, V]: their places in [K * V],
+        """The C largest totals of a sentence's beams, of log-probabilities `every` [n, J, V]: their places in [J * V],
         log-probabilities and totals, [n, C] each, the largest first and the first of a tie first.
 
         In two stages, for TopK looks at one entry at a time, a maximum at many: the C groups of columns with the
         largest maxima hold the C largest entries.
         """
         o, size = self.outer, self.group
-        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, K, 1]
+        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, J, 1]
         if size == 0:
             totals, places = g.many("TopK", self._flat(g, g("Add", every, before)), self.candidates, count=2, axis=1)
             return places, g("GatherElements", self._flat(g, every), places, axis=1), totals
-        groups = g("Reshape", every, o.ints(0, 0, -1, size))  # [n, K, G, V / G]
-        best = g("Add", g("ReduceMax", groups, o.ints(3), keepdims=0), before)  # [n, K, G]
+        groups = g("Reshape", every, o.ints(0, 0, -1, size))  # [n, J, G, V / G]
+        best = g("Add", g("ReduceMax", groups, o.ints(3), keepdims=0), before)  # [n, J, G]
         _, chosen = g.many("TopK", self._flat(g, best), self.candidates, count=2, axis=1)  # [n, C]
         chosen, _ = g.many("TopK", chosen, self.candidates, count=2, axis=1, largest=0)  # in their order, for ties
-        groups = g("Reshape", every, o.ints(0, -1, size))  # [n, K * G, V / G]
+        groups = g("Reshape", every, o.ints(0, -1, size))  # [n, J * G, V / G]
         log_probs = g("GatherND", groups, g("Unsqueeze", chosen, o.ints(2)), batch_dims=1)  # [n, C, V / G]
         of_beam = g("GatherElements", "scores_in", g("Div", chosen, o.number(self.columns_in_all // size)), axis=1)
         totals = g("Add", log_probs, g("Unsqueeze", of_beam, o.ints(2)))  # [n, C, V / G]
@@ -537,6 +549,10 @@ class _Search:
         group = g("GatherElements", chosen, g("Div", places, o.number(size)), axis=1)  # [n, C]
         places = g("Add", g("Mul", group, o.number(size)), g("Mod", places, o.number(size)))
         return places, log_probs, totals
+
+    def _beams(self, g: Graph, value: str) -> str:
+        """Of `value` [n, K, ...] what belongs to the J beams there are."""
+        return g("Slice", value, self.outer.ints(0), self.J, self.outer.ints(1))
 
     def _flat(self, g: Graph, value: str) -> str:
         """[n, ...] as [n, the rest]."""
@@ -548,7 +564,7 @@ class _Search:
         Where a token is forced, each beam has one, and the second K are dead.
         """
         o, dead = self.outer, self.outer.number(DEAD)
-        every = g("LogSoftmax", logits, axis=2)  # [n, K, V]; ReduceLogSumExp would be ten times slower
+        every = g("LogSoftmax", logits, axis=2)  # [n, J, V]; ReduceLogSumExp would be ten times slower
         places, log_probs, totals = self._best(g, every)  # [n, C] each
         beams = g("Div", places, o.number(self.columns_in_all))
         words = g("Mod", places, o.number(self.columns_in_all))
@@ -563,8 +579,8 @@ class _Search:
         row = g("Add", g("Mul", g("Min", "t", self.forced_steps), self.sentences), "going_in")  # [n]
         forced = g("Gather", self.forced, row, axis=0)  # [n, 1], -1 where free
         is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1]
-        column = g("Gather", self.column, row, axis=0)  # [n, K, 1]
-        forced_log_prob = self._flat(g, g("GatherElements", every, column, axis=2))  # [n, K]
+        column = self._beams(g, g("Gather", self.column, row, axis=0))  # [n, J, 1]
+        forced_log_prob = self._flat(g, g("GatherElements", every, column, axis=2))  # [n, J]
         if self.system.words is not None:
             unwritten = g("Gather", self.unwritten, row, axis=0)  # [n, 1]
             forced_log_prob = g("Where", unwritten, o.number(UNWRITTEN), forced_log_prob)
@@ -573,12 +589,13 @@ class _Search:
             forced_log_prob = g("Where", last_step, o.number(0.0), forced_log_prob)
             forced = g("Where", last_step, o.number(self.rules.end), forced)
             is_forced = g("Or", is_forced, last_step)
-        forced_total = g("Add", "scores_in", forced_log_prob)  # [n, K]
-        forced_total = g("Add", g("Concat", forced_total, forced_total, axis=1), self.first_time)  # [n, 2K]
-        forced_log_prob = g("Concat", forced_log_prob, forced_log_prob, axis=1)
+        behind = g("Concat", o.ints(0, 0, 0), g("Sub", self.K2, self.J), axis=0)  # what 2K has more than J
+        forced_total = g("Pad", g("Add", "scores_in", forced_log_prob), behind, dead)  # [n, 2K]
+        forced_log_prob = g("Pad", forced_log_prob, behind, o.number(0.0))
 
         def choice(where_forced: str, where_free: str) -> str:
             return g("Where", is_forced, where_forced, where_free)  # [n, 2K]
 
-        tokens, parents = choice(forced, words), choice(self.beam_twice, beams)
+        there = g("Min", self.beam_twice, g("Sub", self.J, o.ints(1)))  # [2K], what is behind J is dead
+        tokens, parents = choice(forced, words), choice(there, beams)
         return choice(forced_total, totals), choice(forced_log_prob, log_probs), tokens, parents

@@ -6,8 +6,10 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
-from torch import Tensor
+from torch import Tensor, nn
 
+from model_export import transformer
+from model_export.eight_bit_system import EightBit
 from model_export.onnx_graph import SMALL, build, group_size
 from model_export.rnnsearch import RNNsearch, Sizes
 from model_export.search import SearchRules, Steps, beam_search, best
@@ -84,6 +86,47 @@ def test_the_best_of_grouped_columns_should_be_the_best_of_all(beam_size: int) -
     assert found.parents.equal(expected.parents)
     torch.testing.assert_close(found.log_probs, expected.log_probs, atol=1e-4, rtol=0)
     assert len(found.tokens.unique()) > 20
+
+
+def first_beams(graph: onnx.ModelProto, beam_size: int) -> int:
+    """How many of a sentence's beams the first step works on."""
+    seen = copy.deepcopy(graph)
+    [loop] = [node for node in seen.graph.node if node.op_type == "Loop"]
+    previous = loop.input[3]  # after the most steps, whether there is one, and the sentences
+    seen.graph.output.append(onnx.helper.make_tensor_value_info(previous, TensorProto.INT64, None))
+    session = onnxruntime.InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
+    given = {"source_ids": SOURCE.numpy(), "source_mask": (SOURCE != 0).long().numpy(), "target_prefix": FREE.numpy()}
+    given |= {"max_target_length": np.array(LONGEST), "beam_size": np.array(beam_size)}
+    [found] = session.run([previous], given)
+    assert len(found) == len(SOURCE)
+    return int(found.shape[1])
+
+
+def test_the_first_step_should_work_on_few_beams_where_those_have_the_candidates(graph: onnx.ModelProto) -> None:
+    assert [first_beams(graph, beam_size) for beam_size in (1, 2, 4, 40)] == [1, 2, 2, 40]
+
+
+@pytest.mark.parametrize("prefix", [FREE, torch.tensor([[7, -1, 8], [9, 2, -1], [-1, -1, 30]])])
+def test_a_graph_in_8_bits_should_begin_with_one_beam_and_equal_the_search(prefix: Tensor) -> None:
+    torch.manual_seed(5)
+    plain = transformer.Transformer(
+        transformer.Sizes(50, width=32, inner=64, encoder_layers=1, decoder_layers=1)
+    ).eval()
+    with torch.no_grad():
+        for layer in plain.decoder_layers():
+            nn.init.normal_(layer.final_norm.weight)  # or every word would be followed by itself
+    made = EightBit(plain)
+    made.calibrate(lambda: plain(SOURCE, SOURCE != 0, SOURCE))
+    graph = build(made, RULES, {})
+    assert first_beams(graph, 4) == 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = run(session, SOURCE, 4, prefix)
+    expected = beam_search(made, SOURCE, SOURCE != 0, 4, LONGEST, RULES, prefix)
+    for sentence, limit in enumerate(RULES.limits(SOURCE != 0, prefix, LONGEST).tolist()):
+        a, b = best(found, sentence, limit, 1.0, END), best(expected, sentence, limit, 1.0, END)
+        assert a.ids == b.ids
+        torch.testing.assert_close(a.log_probs, b.log_probs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(a.attention, b.attention, atol=1e-4, rtol=0)
 
 
 def test_a_sentence_that_ended_should_add_nothing_to_later_steps(
