@@ -29,13 +29,13 @@ def read_lines(path: Path, first: int = 0, count: int | None = None) -> Iterator
     """Lines `first` to `first + count` of a UTF-8 file, plain or `.zst`, each with its number from 1."""
     number = first
     with path.open("rb") as raw:
-        stream = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
-        lines = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+        packed = path.suffix == ".zst"
+        lines = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw)) if packed else raw
         try:
             for number, line in enumerate(islice(lines, first, None if count is None else first + count), first + 1):
-                yield number, line.rstrip("\n")
+                yield number, line.decode("utf-8").rstrip("\n")
         except UnicodeDecodeError as fault:
-            raise ValueError(f"{path}: not UTF-8 soon after line {number}: {fault.reason}") from fault
+            raise ValueError(f"{path}:{number}: not UTF-8: {fault.reason}, byte {fault.start + 1}") from fault
         except zstandard.ZstdError as fault:
             raise ValueError(f"{path}: not readable as zstd after line {number}: {fault}") from fault
 

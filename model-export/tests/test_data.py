@@ -26,8 +26,8 @@ def test_a_line_without_two_columns_should_be_named(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text_should_be_named(tmp_path: Path) -> None:
-    (tmp_path / "x.tsv").write_bytes(b"a\tA\n\xff\tB\n")
-    with pytest.raises(ValueError, match=r"x\.tsv: not UTF-8"):
+    (tmp_path / "x.tsv").write_bytes(b"a\tA\nb\t\xff\n")
+    with pytest.raises(ValueError, match=r"x\.tsv:2: not UTF-8: invalid start byte, byte 3"):
         read_pairs(tmp_path / "x.tsv")
 
 
