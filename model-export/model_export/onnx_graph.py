@@ -419,7 +419,7 @@ class _Search:
     def _body(self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]) -> onnx.GraphProto:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
-        self.rows_going = g("Unsqueeze", "going_in", o.ints(1))  # [n, 1]
+        rows_going = g("Unsqueeze", "going_in", o.ints(1))  # [n, 1]
         self.J = g("Shape", "scores_in", start=1, end=2)  # [1]
         # The model
         state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, J, ...]
@@ -495,7 +495,7 @@ class _Search:
             "previous": g("Gather", first_beams(made_tokens), staying, axis=0),
             "scores": g("Gather", scores, staying, axis=0),
             "pool": g("Gather", new_pool, staying, axis=0),
-            "pool_scores": self._whole(g, "pool_scores_in", pool_scores),
+            "pool_scores": g("ScatterND", "pool_scores_in", rows_going, pool_scores),
         }
         for number, part in enumerate(made):  # [n, J, ...]
             going_on[f"state_{number}"] = g("GatherND", part, beams)  # [m, K, ...]
@@ -511,18 +511,15 @@ class _Search:
             out = g.named(f"{name}_out", going_on[name])
             results.append(helper.make_tensor_value_info(out, kind, shapes[name]))
         for name, (kind, otherwise) in nothing.items():
-            if name in ("inputs", "queries"):  # what is no beam yet has nothing
+            # A sentence that is not going, and what is no beam yet, gives nothing
+            if name in ("inputs", "queries"):
                 places, width = self._beams(g, g("Gather", self.place_of, "going_in", axis=0)), "K"  # [n, J, 2]
             else:
-                places, width = self.rows_going, "slots"
+                places, width = rows_going, "slots"
             out = g.named(f"{name}_now", g("ScatterND", otherwise, places, outputs[name]))
             depths: dict[str, list[str | int | None]] = {"chosen": ["S"], "inputs": ["S"], "queries": [None]}
             results.append(helper.make_tensor_value_info(out, kind, ["B", width, *depths.get(name, [])]))
         return helper.make_graph(g.nodes, "step", given, results)
-
-    def _whole(self, g: Graph, otherwise: str, value: str) -> str:
-        """`otherwise` [B, ...] with `value` [n, ...] where a sentence is going."""
-        return g("ScatterND", otherwise, self.rows_going, value)
 
     def _best(self, g: Graph, every: str) -> tuple[str, str, str]:
         """The C largest totals of a sentence's beams, of log-probabilities `every` [n, J, V]: their places in [J * V],
