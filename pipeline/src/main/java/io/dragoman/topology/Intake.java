@@ -30,7 +30,15 @@ final class Intake {
 
     /** What is known of a record at once: it is refused, or it is on its way. */
     sealed interface Taken {
-        record Refused(Refusal refusal) implements Taken {}
+        /** Whether what becomes of it can be told without waiting. */
+        boolean isKnown();
+
+        record Refused(Refusal refusal) implements Taken {
+            @Override
+            public boolean isKnown() {
+                return true;
+            }
+        }
 
         /**
          * @param outcomes one for each piece
@@ -38,7 +46,12 @@ final class Intake {
          */
         record UnderWay(
                 SourceText text, Pieces pieces, Route route, List<CompletableFuture<Outcome>> outcomes, long submitted)
-                implements Taken {}
+                implements Taken {
+            @Override
+            public boolean isKnown() {
+                return outcomes.stream().allMatch(CompletableFuture::isDone);
+            }
+        }
     }
 
     /** Both steps. */

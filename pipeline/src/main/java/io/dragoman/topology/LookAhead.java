@@ -139,6 +139,26 @@ final class LookAhead {
                         && !taken.getOrDefault(entry.getKey(), NONE).isEmpty());
     }
 
+    /** Whether nothing that the calling stream thread read is known yet, so that it could only wait. */
+    boolean isWaiting() {
+        if (stopped) {
+            return false;
+        }
+        Thread reader = Thread.currentThread();
+        boolean waits = false;
+        for (Map.Entry<Integer, Thread> entry : readers.entrySet()) {
+            if (entry.getValue() == reader) {
+                Map.Entry<Long, Intake.Taken> first =
+                        taken.getOrDefault(entry.getKey(), NONE).firstEntry();
+                if (first != null && first.getValue().isKnown()) {
+                    return false;
+                }
+                waits |= first != null;
+            }
+        }
+        return waits;
+    }
+
     /** Called when this instance no longer owns the partition. */
     void forget(int partition) {
         readers.remove(partition);

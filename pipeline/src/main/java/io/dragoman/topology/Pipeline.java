@@ -74,6 +74,8 @@ public final class Pipeline implements AutoCloseable {
     private static final int TOKENS_ON_GPU = 16_384;
     /** Of a partition, for each sentence read ahead: less than one takes, because a thread reads several partitions. */
     private static final long FETCHED_BYTES = 64;
+    /** An extended poll brings {@code read.ahead.rows} in so many, when they wait already. */
+    private static final int POLLS = 4;
 
     private static final int THREAD_REPLACEMENTS = 10;
     /** A poll that began before the look-ahead stopped has handed its records on within this. */
@@ -121,7 +123,8 @@ public final class Pipeline implements AutoCloseable {
                         config.millis(DragomanConfig.MODEL_TIMEOUT_MS),
                         config.flag(DragomanConfig.COMMIT_WHEN_DRAINED),
                         metrics.meters()),
-                new StreamsConfig(settings));
+                new StreamsConfig(settings),
+                new Clients(lookAhead, config.integer(DragomanConfig.READ_AHEAD_ROWS)));
         metrics.bind(streams);
         metrics.meters().watch(Metric.HEALTHY, () -> isHealthy() ? 1 : 0);
         streams.setUncaughtExceptionHandler(this::onException);
@@ -385,9 +388,9 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.heartbeat.interval.ms", "3000");
         settings.put("consumer.max.poll.interval.ms", "300000");
         // A stream thread polls again only when all it polled is processed: what one poll brings is what batches are
-        // picked from, and at its end the model waits for the next.
+        // picked from. An extended poll has room for several of these.
         int readAhead = config.integer(DragomanConfig.READ_AHEAD_ROWS);
-        settings.put("consumer.max.poll.records", String.valueOf(readAhead));
+        settings.put("consumer.max.poll.records", String.valueOf(Math.max(1, readAhead / POLLS)));
         settings.put("consumer.max.partition.fetch.bytes", String.valueOf(fetchedBytes(readAhead)));
         settings.put("producer.transaction.timeout.ms", "60000");
         settings.put("producer.compression.type", "lz4");
