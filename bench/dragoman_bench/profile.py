@@ -174,10 +174,13 @@ class Graph:
         return read_profile(events, min(plain), sum(len(ids) for ids, _ in chosen), total)
 
     def _run(self, session: onnxruntime.InferenceSession, batches: Sequence[Batch]) -> float:
+        wants = [given.name for given in session.get_inputs()]
         start = time.process_time()
         for ids, mask in batches:
             given = {"source_ids": ids, "source_mask": mask, "target_prefix": np.zeros((len(ids), 0), np.int64)}
             given |= {"max_target_length": np.array(LONGEST), "beam_size": np.array(self._beam_size)}
+            if "best" in wants:  # graphs made before it was an input find all
+                given["best"] = np.array(1)
             session.run(None, given)
         return time.process_time() - start
 

@@ -179,7 +179,7 @@ class _Example(NamedTuple):
 
 
 def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The model of `system`, searched by `rules`; both length limits and beam size stay inputs."""
+    """The model of `system`, searched by `rules`; length limit, beam size and how many of the best stay inputs."""
     graph = Graph()
     outputs = _Search(graph, system.eval(), rules).outputs()
     proto = helper.make_graph(
@@ -191,6 +191,7 @@ def build(system: System, rules: SearchRules, metadata: Mapping[str, str]) -> on
             helper.make_tensor_value_info("target_prefix", INT, ["B", "P"]),
             helper.make_tensor_value_info("max_target_length", INT, []),
             helper.make_tensor_value_info("beam_size", INT, []),
+            helper.make_tensor_value_info("best", INT, []),
         ],
         outputs,
         list(graph.initializers.values()),
@@ -275,16 +276,16 @@ class _Search:
             none = g("Cast", g.number(0.0), to=self.query_kind)
             nothing["queries"] = (self.query_kind, g("Expand", none, of_beams))  # [B, K, A]: even attention
         elif self.system.publishes:
-            wide = g("Unsqueeze", even, g.ints(1))  # [B, 1, S]
-            nothing["chosen"] = (FLOAT, g("Expand", wide, g("Concat", slots2, S, axis=0)))  # [B, 2K, S]
-            if rules.shift:
-                nothing["inputs"] = (FLOAT, g("Expand", wide, g("Concat", beams, S, axis=0)))  # [B, K, S]
+            wide = g("Expand", g("Unsqueeze", even, g.ints(1)), g("Concat", beams, S, axis=0))  # [B, K, S]
+            nothing["rows"] = (FLOAT, wide)
         self._forced(B, g("Concat", g.ints(1), self.K, g.ints(1), axis=0))
         ratio = g("Add", g("Mul", tokens, g.number(rules.limit_ratio)), g.number(rules.limit_offset))  # [B]
         limit = g("Max", g("Min", ratio, "max_target_length"), self.forced_count)  # [B]
         self.last_step = g("Unsqueeze", g("Sub", limit, g.number(1)), g.ints(1))  # [B, 1]
         lengths = g("Range", g.number(1), g("Add", g("ReduceMax", limit, keepdims=0), g.number(1)), g.number(1))
         self.penalties = g("Pow", g("Cast", lengths, to=FLOAT), g.number(float(rules.length_penalty)))  # of every step
+        self.last_penalty = g("Gather", self.penalties, self.last_step)  # [B, 1]
+        self.N = g("Min", g("Reshape", "best", g.ints(1)), self.K)  # [1]
 
         dead = g("Expand", g.number(DEAD), beams)  # [B, K]
         few = g("Concat", B, at_first, axis=0)  # [2]
@@ -304,22 +305,18 @@ class _Search:
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
         inputs = ["", start, *(value for _, value in carried.values())]
-        names = {} if rules.shift else {"chosen": "attention"}
-        scans = [names.get(name, name) for name in nothing]
-        g.nodes.append(helper.make_node("Loop", inputs, [*ends, *scans], name="decode", body=body))
+        g.nodes.append(helper.make_node("Loop", inputs, [*ends, *nothing], name="decode", body=body))
         never = g("Expand", g.number(DEAD), beams)
         g.nodes.append(helper.make_node("Concat", [never, "last_pool_scores"], ["scores"], name="scores", axis=1))
-        if self.model.asks_later:
-            self._answer(B, S)
-        elif rules.shift and self.system.publishes:
-            self._shift("chosen", "inputs")
+        if self.system.publishes:
+            self._attention(B, S, sentences)
         found = [
             helper.make_tensor_value_info("tokens", INT, ["T", "B", "slots"]),
             helper.make_tensor_value_info("parents", INT, ["T", "B", "slots"]),
             helper.make_tensor_value_info("log_probs", FLOAT, ["T", "B", "slots"]),
         ]
         if self.system.publishes:
-            found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "slots", "S"]))
+            found.append(helper.make_tensor_value_info("attention", FLOAT, ["T", "B", "N", "S"]))
         return [*found, helper.make_tensor_value_info("scores", FLOAT, ["B", "slots"])]
 
     def _trace(self, module: nn.Module, *examples: Sequence[Any], exact: int = 0) -> Fragment:
@@ -389,32 +386,51 @@ class _Search:
         is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
-    def _answer(self, B: str, S: str) -> None:
-        """The attention of all steps at once, of their queries [T, B, K, A]."""
+    def _paths(self, B: str) -> tuple[str, str]:
+        """The slots that the N best hypotheses went through, [B, T, N], and of each step the one before, -1 before the
+        first: the walk back along the parents, `search.paths`."""
         g = self.outer
-        T = g("Shape", "queries", start=0, end=1)
-        by_sentence = g("Transpose", "queries", perm=[1, 0, 2, 3])  # [B, T, K, A]
-        flat = g("Reshape", by_sentence, g("Concat", B, g.ints(-1, self.query_width), axis=0))  # [B, T * K, A]
-        [rows] = g.insert(self.answer, [self.memory[-1], self.mask, flat], "answer")  # [B, T * K, S]
-        rows = g("Reshape", rows, g("Concat", B, T, self.K, S, axis=0))
-        rows = g("Transpose", rows, perm=[1, 0, 2, 3])  # [T, B, K, S]
-        beam = g("Where", g("Less", "parents", self.K), "parents", g.number(0))  # [T, B, 2K], one for every slot
-        seen = g("Unsqueeze", beam, g.ints(3))  # [T, B, 2K, 1]
-        chosen = g("GatherND", rows, seen, batch_dims=2)  # [T, B, 2K, S]
-        if self.rules.shift:
-            self._shift(chosen, rows)
-        else:
-            g.named("attention", chosen)
+        body = Graph(g)
+        slot, parents = "slot_in", "parents_now"
+        results = [body.named("slot_out", body("GatherElements", parents, slot, axis=1)), body.named("seen", slot)]
+        walk = helper.make_graph(
+            body.nodes,
+            "walk",
+            [helper.make_tensor_value_info(name, INT, [None, None]) for name in (slot, parents)],
+            [helper.make_tensor_value_info(name, INT, [None, None]) for name in results],
+        )
+        bests = g("Range", g("Squeeze", self.K), g("Squeeze", g("Add", self.K, self.N)), g.number(1))
+        last = g("Expand", bests, g("Concat", B, self.N, axis=0))  # [B, N]
+        attributes = {"num_scan_inputs": 1, "scan_input_directions": [1], "scan_output_directions": [1]}
+        before, path = g.many("Scan", last, "parents", count=2, body=walk, **attributes)  # [B, N], [T, B, N]
+        path = g("Transpose", path, perm=[1, 0, 2])
+        all_but_last = g("Slice", path, g.ints(0), g.ints(-1), g.ints(1))
+        return path, g("Concat", g("Unsqueeze", before, g.ints(1)), all_but_last, axis=1)
 
-    def _shift(self, chosen: str, inputs: str) -> None:
-        """`search._published`: the running slots get the rows of the next step, where their token was read."""
+    def _attention(self, B: str, S: str, sentences: str) -> None:
+        """Of each token of the N best hypotheses the row of `search.published`, for all steps at once; where it is
+        asked for later, of the queries of those steps alone."""
         g = self.outer
-        one, last, end = g.ints(1), g.ints(-1), g.ints(np.iinfo(np.int64).max)
-        beams = g("Slice", chosen, g.ints(0), self.K, g.ints(2))  # [T, B, K, S]
-        pool = g("Slice", chosen, self.K, end, g.ints(2))
-        later = g("Slice", inputs, one, end, g.ints(0))  # [T - 1, B, K, S]
-        read = g("Concat", later, g("Slice", beams, last, end, g.ints(0)), axis=0)
-        g.nodes.append(helper.make_node("Concat", [read, pool], ["attention"], name="attention", axis=2))
+        path, before = self._paths(B)  # [B, T, N]
+        T = g("Shape", "parents", start=0, end=1)
+        step = g("Unsqueeze", g("Range", g.number(0), g("Squeeze", T), g.number(1)), g.ints(1))  # [T, 1]
+        beam = g("Where", g("Less", before, self.K), before, g.number(0))  # that chose the token, or any after the end
+        if self.rules.shift:
+            runs = g("Less", path, self.K)
+            step = g("Add", step, g("Cast", runs, to=INT))
+            beam = g("Where", runs, path, beam)
+        of_each = g("Concat", B, T, self.N, axis=0)
+        of_sentences = g("Unsqueeze", sentences, g.ints(1, 2))  # [B, 1, 1]
+        parts = [g("Unsqueeze", g("Expand", part, of_each), g.ints(3)) for part in (step, of_sentences, beam)]
+        places = g("Concat", *parts, axis=3)  # [B, T, N, 3]
+        if self.model.asks_later:
+            asked = g("GatherND", "queries", places)  # [B, T, N, A]
+            flat = g("Reshape", asked, g("Concat", B, g.ints(-1, self.query_width), axis=0))  # [B, T * N, A]
+            [rows] = g.insert(self.answer, [self.memory[-1], self.mask, flat], "answer")  # [B, T * N, S]
+            rows = g("Reshape", rows, g("Concat", of_each, S, axis=0))
+        else:
+            rows = g("GatherND", "rows", places)  # [B, T, N, S]
+        g.nodes.append(helper.make_node("Transpose", [rows], ["attention"], name="attention", perm=[1, 0, 2, 3]))
 
     def _body(self, carried: Mapping[str, tuple[int, str]], nothing: Mapping[str, tuple[int, str]]) -> onnx.GraphProto:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
@@ -471,19 +487,20 @@ class _Search:
             "parents": made_parents,
             "log_probs": slots(log_prob, o.number(0.0)),
         }
-        if rows is not None and self.model.asks_later:
-            outputs["queries"] = rows  # [n, J, A]
-        elif rows is not None:
-            of_beam = g("Unsqueeze", slots(parent, o.number(0)), o.ints(2))  # [n, 2K, 1], a beam in every slot
-            outputs["chosen"] = g("GatherND", rows, of_beam, batch_dims=1)  # [n, 2K, S]
-            outputs["inputs"] = rows
+        if rows is not None:
+            outputs["queries" if self.model.asks_later else "rows"] = rows  # [n, J, A] or [n, J, S]
 
-        # What goes on: whose best beam could still beat the pool's worst, or has a pool that is not full
+        # What goes on: whose best beam could still beat the pool's worst, or has a pool that is not full; and in any
+        # case one of the N best
         worst = g("ReduceMin", new_pool, o.ints(1), keepdims=1)  # [n, 1]
         is_full = g("Greater", worst, o.number(DEAD))
         bound = g("Where", g("And", is_full, self.early), o.number(float("inf")), worst)
         leader = g("Slice", scores, zero, o.ints(1), o.ints(1))  # [n, 1]
         live = g("Greater", g("Div", leader, penalty), bound)  # [n, 1]
+        if self.rules.length_penalty >= 0:  # or the score may grow with every word
+            longest = g("Div", leader, g("Gather", self.last_penalty, "going_in", axis=0))  # [n, 1], what it can get
+            nth = g("Slice", new_pool, g("Sub", self.N, o.ints(1)), self.N, o.ints(1))  # [n, 1]
+            live = g("And", live, g("Greater", longest, nth))
         staying = g("Gather", g("NonZero", live), o.number(0), axis=0)  # [m], which of the n go on
         any_left = g("Greater", g("Size", staying), o.number(0))
         run_parents = first_beams(made_parents)  # [n, K]
@@ -512,12 +529,12 @@ class _Search:
             results.append(helper.make_tensor_value_info(out, kind, shapes[name]))
         for name, (kind, otherwise) in nothing.items():
             # A sentence that is not going, and what is no beam yet, gives nothing
-            if name in ("inputs", "queries"):
+            if name in ("rows", "queries"):
                 places, width = self._beams(g, g("Gather", self.place_of, "going_in", axis=0)), "K"  # [n, J, 2]
             else:
                 places, width = rows_going, "slots"
             out = g.named(f"{name}_now", g("ScatterND", otherwise, places, outputs[name]))
-            depths: dict[str, list[str | int | None]] = {"chosen": ["S"], "inputs": ["S"], "queries": [None]}
+            depths: dict[str, list[str | int | None]] = {"rows": ["S"], "queries": [None]}
             results.append(helper.make_tensor_value_info(out, kind, ["B", width, *depths.get(name, [])]))
         return helper.make_graph(g.nodes, "step", given, results)
 

@@ -17,7 +17,7 @@ from model_export.alignment import choice_of, links, pharaoh
 from model_export.data import mask_of, pad
 from model_export.eight_bit_system import EightBit
 from model_export.half import Half
-from model_export.search import Hypothesis, SearchRules, Steps, beam_search, best
+from model_export.search import Hypothesis, SearchRules, Steps, along, beam_search, best
 from model_export.system import System
 from model_export.vocabulary import SpecialIds, Subwords
 
@@ -51,6 +51,8 @@ class BundleRuntime:
         options.log_severity_level = 3
         given = model if isinstance(model, bytes) else str(model)
         self._session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        # Graphs made before it was an input give attention for all slots
+        self._says_best = "best" in [each.name for each in self._session.get_inputs()]
 
     def _read(self, folder: Path, beam_size: int | None) -> None:
         manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -76,22 +78,25 @@ class BundleRuntime:
         beam_size: int,
         prefix: Sequence[Sequence[int]] = (),
         max_target_length: int | None = None,
+        best: int | None = None,
     ) -> Steps:
-        """One run of the graph; `prefix` rows are filled up with -1 (free)."""
+        """One run of the graph; `prefix` rows are filled up with -1 (free); `best`: N, the beam size unless given."""
         source = pad(sources, self.subwords.special.pad).numpy()  # [B, S]
         forced = pad(prefix, -1).numpy() if prefix else np.zeros((len(sources), 0), dtype=np.int64)  # [B, P]
         names = ["tokens", "parents", "log_probs", *(["attention"] if self.publishes else []), "scores"]
-        outputs = self._session.run(
-            names,
-            {
-                "source_ids": source,
-                "source_mask": mask_of(sources).numpy().astype(np.int64),
-                "target_prefix": forced,
-                "max_target_length": np.array(max_target_length or self.limits["max_target_tokens"]),
-                "beam_size": np.array(beam_size),
-            },
-        )
+        given = {
+            "source_ids": source,
+            "source_mask": mask_of(sources).numpy().astype(np.int64),
+            "target_prefix": forced,
+            "max_target_length": np.array(max_target_length or self.limits["max_target_tokens"]),
+            "beam_size": np.array(beam_size),
+        }
+        if self._says_best:
+            given["best"] = np.array(best or beam_size)
+        outputs = self._session.run(names, given)
         found = {name: torch.from_numpy(output) for name, output in zip(names, outputs, strict=True)}
+        if self.publishes and not self._says_best:
+            found["attention"] = along(found["attention"], found["parents"], best or beam_size)
         return Steps(*(found.get(name) for name in Steps._fields))  # type: ignore[arg-type]
 
     def best(
@@ -155,6 +160,7 @@ class Reference(BundleRuntime):
         beam_size: int,
         prefix: Sequence[Sequence[int]] = (),
         max_target_length: int | None = None,
+        best: int | None = None,
     ) -> Steps:
         return beam_search(
             self._system,
@@ -164,6 +170,7 @@ class Reference(BundleRuntime):
             max_target_length or self.limits["max_target_tokens"],
             self.rules,
             pad(prefix, -1) if prefix else None,
+            best,
         )
 
 

@@ -7,6 +7,9 @@ translates as it does there; none of its code is used. Its rules, the same in th
   * The pool keeps the K best by summed log-probability / length ** length_penalty, the end token counted.
   * A sentence stops when the pool is full and its worst is no worse than the best beam would be if it ended now; with
     `early_stopping`, or one beam, as soon as the pool is full; and when nothing runs any more.
+  * It stops as well when nothing can come among the N best of its pool: log-probabilities are at most 0, so the best
+    beam's sum over the largest length penalty is the most it can get. This changes none of the N best; `generate()`
+    goes on, for it has no such bound.
   * A suppressed word is never chosen; the probabilities of the others stay as they are.
   * With `end_at_limit` the last step allowed, where it is not forced, has one continuation, the end token at +0.
   * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability; at UNWRITTEN
@@ -14,7 +17,7 @@ translates as it does there; none of its code is used. Its rules, the same in th
   * A sentence may take max(forced positions, min(max_target_length, ratio * source tokens + offset)) steps.
     Nothing depends on the batch's other rows.
 
-The steps have 2K slots a sentence: the running beams, then the pool. A hypothesis ends in a pool slot.
+The steps have 2K slots a sentence: the running beams, then the pool, the best first. A hypothesis ends in a pool slot.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class SearchRules:
     """What a search needs to know besides the model: ids, limits, and the choices a bundle records.
 
     `shift` 1 publishes, for a token, the attention of the step that has it as input (the last row, the end's, stays
-    that of its own step, which is the last there is); 0 that of the step that chose it.
+    that of its own step, which is the last there is); 0 that of the step that chose it: `published`.
     """
 
     start: int
@@ -65,13 +68,14 @@ class Stepper(Protocol):
 class Steps(NamedTuple):
     """What every step chose: the graph contract's outputs, with 2K slots, the beams and then the pool.
 
-    Slot k of step t continues slot `parents[t, :, k]` of step t - 1. Only the pool has scores above -inf.
+    Slot k of step t continues slot `parents[t, :, k]` of step t - 1. Only the pool has scores above -inf. Hypothesis n
+    of the N best is the one that ends in slot K + n; after its end its attention is any row.
     """
 
     tokens: Tensor  # [T, B, 2K] int64
     parents: Tensor  # [T, B, 2K] int64
     log_probs: Tensor  # [T, B, 2K] of the chosen token
-    attention: Tensor | None  # [T, B, 2K, S]
+    attention: Tensor | None  # [T, B, N, S]
     scores: Tensor  # [B, 2K]
 
 
@@ -84,9 +88,11 @@ def beam_search(
     max_target_length: int,
     rules: SearchRules,
     prefix: Tensor | None = None,
+    best: int | None = None,
 ) -> Steps:
-    """source_ids, mask [B, S]; prefix [B, P] int64 with -1 where free."""
-    B, K, S = source_ids.shape[0], beam_size, source_ids.shape[1]
+    """source_ids, mask [B, S]; prefix [B, P] int64 with -1 where free; `best`: N, the beam size unless given."""
+    B, K = source_ids.shape[0], beam_size
+    N = K if best is None else min(best, K)
     device = source_ids.device
     prefix = (torch.zeros(B, 0, dtype=torch.long) if prefix is None else prefix).to(device)
     limit = rules.limits(mask, prefix, max_target_length)  # [B]
@@ -104,23 +110,22 @@ def beam_search(
     tokens: list[Tensor] = []
     parents: list[Tensor] = []
     log_probs: list[Tensor] = []
-    chosen_rows: list[Tensor] = []
-    input_rows: list[Tensor] = []
+    all_rows: list[Tensor] = []
     while bool(going.any()):
         t = len(tokens)
         logits, rows, state = model.step(memory, mask, state, previous, torch.tensor(t, device=device))
         every = _allowed(model.log_probs(logits), t, prefix, limit, rules)  # [B, K, V]
         V = every.shape[2]
-        best, flat = (scores[:, :, None] + every).flatten(1).topk(2 * K, dim=1)  # [B, 2K]
+        totals, flat = (scores[:, :, None] + every).flatten(1).topk(2 * K, dim=1)  # [B, 2K]
         parent, token = flat // V, flat % V
         log_prob = every.flatten(1).gather(1, flat)
-        ends = ((token == rules.end) | (t + 1 >= limit)[:, None]) & (best > DEAD)
+        ends = ((token == rules.end) | (t + 1 >= limit)[:, None]) & (totals > DEAD)
         # The beams that run on
-        new_scores, running = _top(best.masked_fill(ends, DEAD), K)  # [B, K]
+        new_scores, running = _top(totals.masked_fill(ends, DEAD), K)  # [B, K]
         # The pool
         full = (pool > DEAD).all(1, keepdim=True) if early else torch.zeros_like(going)[:, None]
         length = float(t + 1) ** rules.length_penalty
-        ended = torch.where(ends[:, :K] & ~full, best[:, :K] / length, DEAD)
+        ended = torch.where(ends[:, :K] & ~full, totals[:, :K] / length, DEAD)
         new_pool, kept = _top(torch.cat([pool, ended], dim=1), K)  # [B, K] of 2K: the pool, then the first K
         was_there = kept < K
         of_candidate = (kept - K).clamp(min=0)
@@ -139,22 +144,21 @@ def beam_search(
         parents.append(stays(torch.cat([run_parent, pool_parent], 1), torch.cat([own, own + K], 1)))
         log_probs.append(stays(torch.cat([log_prob.gather(1, running), pool_log_prob], 1), torch.zeros(B, 2 * K)))
         if rows is not None:
-            of_parent = torch.cat([run_parent, parent.gather(1, of_candidate)], 1)  # [B, 2K], always a beam
-            picked = rows.gather(1, of_parent[:, :, None].expand(B, 2 * K, S))
-            chosen_rows.append(stays(picked, even.expand(B, 2 * K, S)))
-            input_rows.append(stays(rows, even.expand(B, K, S)))
-        pool_scores = stays(finished(pool_scores, best), pool_scores)
+            all_rows.append(stays(rows, even.expand_as(rows)))
+        pool_scores = stays(finished(pool_scores, totals), pool_scores)
         pool, scores = stays(new_pool, pool), stays(new_scores, scores)
         state = tuple(part[torch.arange(B, device=device)[:, None], run_parent] for part in state)
         previous = run_token
         full = (pool > DEAD).all(1)
         better = scores[:, 0] / length > pool.min(1).values
         going = going & (scores[:, 0] > DEAD) & ~(full if early else full & ~better)
+        if rules.length_penalty >= 0:  # or the score may grow with every word
+            going = going & (scores[:, 0] / limit.float() ** rules.length_penalty > pool[:, N - 1])
     return Steps(
         torch.stack(tokens),
         torch.stack(parents),
         torch.stack(log_probs),
-        _published(torch.stack(chosen_rows), torch.stack(input_rows), rules.shift) if chosen_rows else None,
+        published(torch.stack(all_rows), torch.stack(parents), N, rules.shift) if all_rows else None,
         torch.cat([torch.full_like(pool_scores, DEAD), pool_scores], dim=1),
     )
 
@@ -185,13 +189,37 @@ def _allowed(log_probs: Tensor, t: int, prefix: Tensor, limit: Tensor, rules: Se
     return torch.where(last, only_end, log_probs)
 
 
-def _published(chosen: Tensor, inputs: Tensor, shift: int) -> Tensor:
-    """Attention [T, B, 2K, S] of the rows that chose, the same shape, and of each beam's own `inputs` [T, B, K, S]."""
-    if shift == 0:
-        return chosen
-    K = inputs.shape[2]
-    beams = torch.cat([inputs[1:], chosen[-1:, :, :K]])  # what read slot k's token, one step later
-    return torch.cat([beams, chosen[:, :, K:]], dim=2)
+def paths(parents: Tensor, count: int) -> Tensor:
+    """The slots that the hypotheses of the first `count` pool slots went through, [T + 1, B, count]: where they come
+    from before the first step, then each step's; `parents` [T, B, 2K]."""
+    slot = (parents.shape[2] // 2 + torch.arange(count, device=parents.device)).expand(parents.shape[1], count)
+    found = [slot]
+    for step in range(len(parents) - 1, -1, -1):
+        slot = parents[step].gather(1, slot)
+        found.append(slot)
+    return torch.stack(found[::-1])
+
+
+def along(attention: Tensor, parents: Tensor, count: int) -> Tensor:
+    """[T, B, count, S] of the `count` best hypotheses, of `attention` [T, B, 2K, S] that every slot has."""
+    path = paths(parents, count)[1:]
+    return attention.gather(2, path[..., None].expand(*path.shape, attention.shape[3]))
+
+
+def published(rows: Tensor, parents: Tensor, count: int, shift: int) -> Tensor:
+    """Attention [T, B, count, S] along the `count` best hypotheses, of each beam's at each step, `rows` [T, B, K, S].
+
+    Slot k of a step has the token that its parent's row chose; with `shift` 1 a token that runs on, in a slot below K,
+    gets the row of the next step, which reads it. A hypothesis that was in the pool already gets any.
+    """
+    T, B, K, _ = rows.shape
+    path = paths(parents, count)
+    before, now = path[:-1], path[1:]  # [T, B, count]
+    step = torch.arange(T, device=rows.device)[:, None, None].expand_as(now)
+    beam = torch.where(before < K, before, 0)
+    if shift:
+        step, beam = step + (now < K).long(), torch.where(now < K, now, beam)
+    return rows[step, torch.arange(B, device=rows.device)[:, None], beam]
 
 
 class Hypothesis(NamedTuple):
@@ -203,8 +231,9 @@ class Hypothesis(NamedTuple):
     score: float  # sum of log_probs
 
 
-def trace_back(steps: Steps, sentence: int, slot: int, limit: int, end: int) -> Hypothesis:
-    """Follows the parents of `slot` from the last step to the first."""
+def trace_back(steps: Steps, sentence: int, number: int, limit: int, end: int) -> Hypothesis:
+    """Hypothesis `number` of the N best: follows the parents of its slot from the last step to the first."""
+    slot = steps.scores.shape[1] // 2 + number
     path = []
     for t in range(len(steps.tokens) - 1, -1, -1):
         path.append((t, slot))
@@ -215,12 +244,14 @@ def trace_back(steps: Steps, sentence: int, slot: int, limit: int, end: int) -> 
     log_probs = torch.stack([steps.log_probs[t, sentence, k] for t, k in path[:length]])
     attention = None
     if steps.attention is not None:
-        attention = torch.stack([steps.attention[t, sentence, k] for t, k in path[:length]])
+        attention = steps.attention[:length, sentence, number]
     return Hypothesis(ids[:length], log_probs, attention, float(log_probs.sum()))
 
 
 def best(steps: Steps, sentence: int, limit: int, length_penalty: float, end: int) -> Hypothesis:
     """The hypothesis with the highest score / length ** length_penalty; the earlier slot wins a tie."""
-    live = [k for k in range(steps.scores.shape[1]) if steps.scores[sentence, k] > DEAD]
-    found = [trace_back(steps, sentence, k, limit, end) for k in live]
+    pool = steps.scores[sentence].tensor_split(2)[1]  # K
+    there = pool if steps.attention is None else pool[: steps.attention.shape[2]]
+    live = [n for n, score in enumerate(there) if score > DEAD]
+    found = [trace_back(steps, sentence, n, limit, end) for n in live]
     return max(found, key=lambda h: h.score / len(h.ids) ** length_penalty)

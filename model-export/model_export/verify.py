@@ -99,6 +99,8 @@ def checks(folder: Path, checkpoint: Path | System | None = None) -> Iterator[Ch
     if runtime.publishes:
         yield _rows(found)
     yield _padding(runtime, sources, steps, found)
+    alone = runtime.best(sources, runtime.run(sources, runtime.beam_size, best=1))
+    yield _compare("the best alone = the best of all", found, alone, _inside(runtime))
     kept = [_chosen(runtime, source, h) for source, h in zip(sources, found, strict=True)]
     yield _teacher_forced(runtime, sources, found, kept)
     yield _step_driven(runtime, sources)

@@ -40,6 +40,7 @@ def run(session: onnxruntime.InferenceSession, source: Tensor, beam_size: int, p
             "target_prefix": (FREE[: len(source)] if prefix is None else prefix).numpy(),
             "max_target_length": np.array(LONGEST),
             "beam_size": np.array(beam_size),
+            "best": np.array(beam_size),
         },
     )
     return Steps(*map(torch.from_numpy, outputs))
@@ -97,6 +98,7 @@ def first_beams(graph: onnx.ModelProto, beam_size: int) -> int:
     session = onnxruntime.InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
     given = {"source_ids": SOURCE.numpy(), "source_mask": (SOURCE != 0).long().numpy(), "target_prefix": FREE.numpy()}
     given |= {"max_target_length": np.array(LONGEST), "beam_size": np.array(beam_size)}
+    given |= {"best": np.array(beam_size)}
     [found] = session.run([previous], given)
     assert len(found) == len(SOURCE)
     return int(found.shape[1])

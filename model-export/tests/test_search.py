@@ -38,9 +38,11 @@ class Chain:
 
 
 def pool(steps: Steps, limit: int) -> list[Hypothesis]:
-    """The finished hypotheses of the first sentence."""
-    slots = [k for k in range(steps.scores.shape[1]) if steps.scores[0, k] > DEAD]
-    return [trace_back(steps, 0, slot, limit, END) for slot in slots]
+    """The finished hypotheses of the first sentence that were asked for."""
+    assert steps.attention is not None
+    _, scores = steps.scores[0].tensor_split(2)
+    there = [n for n, score in enumerate(scores[: steps.attention.shape[2]]) if score > DEAD]
+    return [trace_back(steps, 0, number, limit, END) for number in there]
 
 
 def test_a_wide_beam_should_find_what_enumeration_finds() -> None:
@@ -131,13 +133,35 @@ def test_limits_should_depend_on_each_sentence_alone() -> None:
     assert replace(RULES, limit_ratio=0, limit_offset=9).limits(mask, torch.zeros(2, 0), 256).tolist() == [9, 9]
 
 
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
+def test_the_best_should_be_the_same_however_many_are_asked_for(length_penalty: float) -> None:
+    rules, fewer = replace(RULES, length_penalty=length_penalty), 0
+    for words in (6, 12, 30, 60):
+        chain = Chain(words)
+        whole = beam_search(chain, ONE, ALL, 5, 8, rules)
+        for count in range(1, 5):
+            some = beam_search(chain, ONE, ALL, 5, 8, rules, best=count)
+            fewer += len(some.tokens) < len(whole.tokens)
+            assert some.attention is not None
+            assert some.attention.shape[2] == count
+            for a, b in zip(pool(some, 8), pool(whole, 8)[:count], strict=True):
+                assert (a.ids, a.score) == (b.ids, b.score)
+    assert fewer > 0 or length_penalty >= 1  # a bound too far off for so few words
+
+
+def test_a_negative_length_penalty_should_not_end_a_search_early() -> None:
+    rules = replace(RULES, length_penalty=-1.0)  # every word more multiplies the score, which is negative
+    steps = [len(beam_search(Chain(12), ONE, ALL, 5, 20, rules, best=best).tokens) for best in (1, 5)]
+    assert steps[0] == steps[1]
+
+
 def test_a_finished_hypothesis_should_keep_its_score_while_others_go_on(model: RNNsearch) -> None:
     source = torch.tensor([[5, 6, 7, 2]])
     steps = beam_search(model, source, source != 0, 4, 30, RULES)
     assert steps.scores[0, :4].eq(DEAD).all()
-    for slot in range(4, 8):
-        found = trace_back(steps, 0, slot, 28, END)
-        assert found.score == pytest.approx(float(steps.scores[0, slot]), abs=1e-4)
+    for number in range(4):
+        found = trace_back(steps, 0, number, 28, END)
+        assert found.score == pytest.approx(float(steps.scores[0, 4 + number]), abs=1e-4)
 
 
 def test_length_penalty_should_choose_between_short_and_long(model: RNNsearch) -> None:

@@ -58,13 +58,14 @@ def exported(request: pytest.FixtureRequest) -> Exported:
     return Exported(system, session, model)
 
 
-def run(exported: Exported, source: Tensor, beam_size: int, prefix: Tensor) -> Steps:
+def run(exported: Exported, source: Tensor, beam_size: int, prefix: Tensor, best: int | None = None) -> Steps:
     given = {
         "source_ids": source.numpy(),
         "source_mask": (source != 0).long().numpy(),
         "target_prefix": prefix.numpy(),
         "max_target_length": np.array(LONGEST),
         "beam_size": np.array(beam_size),
+        "best": np.array(best or beam_size),
     }
     names = [output.name for output in exported.session.get_outputs()]
     found = dict(zip(names, map(torch.from_numpy, exported.session.run(names, given)), strict=True))
@@ -90,6 +91,18 @@ def test_graph_should_equal_the_search_in_pytorch(exported: Exported, beam_size:
     assert found.tokens.shape == expected.tokens.shape
     for a, b in zip(bests(found, SOURCE, prefix), bests(expected, SOURCE, prefix), strict=True):
         equal(a, b)
+
+
+@pytest.mark.parametrize("prefix", [FREE, PREFIX], ids=["free", "prefix"])
+def test_the_best_alone_should_be_the_best_of_all(exported: Exported, prefix: Tensor) -> None:
+    found = run(exported, SOURCE, 4, prefix, best=1)
+    expected = beam_search(exported.system, SOURCE, SOURCE != 0, 4, LONGEST, RULES, prefix, best=1)
+    assert found.tokens.shape == expected.tokens.shape
+    whole = run(exported, SOURCE, 4, prefix)
+    for a, b in zip(bests(found, SOURCE, prefix), bests(whole, SOURCE, prefix), strict=True):
+        equal(a, b)
+    if found.attention is not None:
+        assert found.attention.shape[2] == 1
 
 
 def test_a_sentence_alone_should_give_what_it_gives_in_a_batch(exported: Exported) -> None:

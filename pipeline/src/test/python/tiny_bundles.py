@@ -3,7 +3,8 @@
     PYTHONPATH=model-export python pipeline/src/test/python/tiny_bundles.py pipeline/src/test/resources
 
 `attending` publishes shifted rows, has a tokenizer for each language, Marian's special ids and a flat length limit;
-`blind` is the same without attention, and with one tokenizer. Golden lines are PyTorch's.
+`blind` is the same without attention, and with one tokenizer. Golden lines are PyTorch's. (`every-slot` is what
+`attending` was before graphs had the input `best`.)
 """
 
 from __future__ import annotations

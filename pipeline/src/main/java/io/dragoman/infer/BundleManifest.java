@@ -128,7 +128,7 @@ public record BundleManifest(
 
     /** The search the bundle was scored with. */
     public DecodingOptions defaultOptions() {
-        return new DecodingOptions(decoding.beamSize(), limits.maxTargetTokens(), decoding.lengthPenalty());
+        return new DecodingOptions(decoding.beamSize(), 1, limits.maxTargetTokens(), decoding.lengthPenalty());
     }
 
     /** Whether the target language has a tokenizer of its own. */

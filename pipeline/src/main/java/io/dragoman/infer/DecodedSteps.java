@@ -12,8 +12,9 @@ import java.util.Optional;
  * finished hypotheses, twice the beam size in all; a hypothesis ends in the pool, and the beams that were still running
  * have a score of -infinity. (Graphs without a pool have the beams alone.) At step t, slot k of a sentence holds
  * {@code tokens[t, b, k]} and continues slot {@code parents[t, b, k]} of step t-1, so the row to publish for a token
- * stands in the token's own slot. Taking the row of the final slot at every step instead is the classical mistake
- * (alignments then belong to other hypotheses).
+ * belongs to the token's own slot. Taking the row of the final slot at every step instead is the classical mistake
+ * (alignments then belong to other hypotheses). A graph gives the rows along its N best hypotheses, {@code attention[t, b, n]}
+ * for the one that ends in the n-th slot of the pool; or, when it knows no N, for every slot.
  */
 final class DecodedSteps {
     private final int steps;
@@ -24,6 +25,9 @@ final class DecodedSteps {
     private final long[] parents;
     private final float[] logProbs;
     private final float[] attention;
+    /** Hypotheses or slots that have rows at each step. */
+    private final int attended;
+
     private final float[] scores;
 
     /** Takes the arrays over; {@code attention} is empty for architectures without it. */
@@ -42,10 +46,11 @@ final class DecodedSteps {
                 || parents.length != cells
                 || logProbs.length != cells
                 || scores.length != sentences * slots
-                || (attention.length != 0 && attention.length != cells * width)) {
+                || !fits(attention.length, steps * sentences * width, slots)) {
             throw new ModelException("the graph's outputs should be [" + steps + ", " + sentences + ", " + slots
                     + "] with attention of width " + width + ": their sizes differ");
         }
+        this.attended = attention.length / (steps * sentences * width);
         this.steps = steps;
         this.sentences = sentences;
         this.slots = slots;
@@ -57,8 +62,13 @@ final class DecodedSteps {
         this.scores = scores;
     }
 
+    /** Attention of all slots, of half of them at most, or none. */
+    private static boolean fits(int weights, int row, int slots) {
+        return row > 0 && weights % row == 0 && (weights / row == slots || weights / row <= slots / 2);
+    }
+
     /**
-     * The hypotheses of one sentence, at most the beam size, best first by {@code score / length^penalty}; the earlier slot
+     * The hypotheses of one sentence, at most as many as are wanted, best first by {@code score / length^penalty}; the earlier slot
      * wins a tie.
      *
      * @param sourceTokens the sentence's own length, at most the width: columns beyond are padding and left out
@@ -71,7 +81,7 @@ final class DecodedSteps {
             if (Float.isNaN(score)) {
                 throw new ModelException("the model's score is not a number");
             }
-            if (score > Float.NEGATIVE_INFINITY) {
+            if (score > Float.NEGATIVE_INFINITY && isAttended(slot)) {
                 found.add(traceBack(sentence, slot, sourceTokens, Math.min(limit, steps), endId));
             }
         }
@@ -80,7 +90,12 @@ final class DecodedSteps {
         }
         found.sort(Comparator.comparingDouble((Hypothesis h) -> h.rank(options.lengthPenalty()))
                 .reversed());
-        return List.copyOf(found.subList(0, Math.min(found.size(), options.beamSize())));
+        return List.copyOf(found.subList(0, Math.min(found.size(), options.best())));
+    }
+
+    /** Whether there are rows for the hypothesis that ends in a slot, or it needs none. */
+    private boolean isAttended(int slot) {
+        return attended == 0 || attended == slots || slot - slots / 2 < attended;
     }
 
     private Hypothesis traceBack(int sentence, int lastSlot, int sourceTokens, int limit, long endId) {
@@ -107,8 +122,9 @@ final class DecodedSteps {
             int cell = cell(step, sentence, path[step]);
             ids[step] = tokens[cell];
             chosen[step] = logProbs[cell];
-            if (attention.length != 0) {
-                System.arraycopy(attention, cell * width, weights, step * sourceTokens, sourceTokens);
+            if (attended != 0) {
+                int row = attended == slots ? cell : (step * sentences + sentence) * attended + lastSlot - slots / 2;
+                System.arraycopy(attention, row * width, weights, step * sourceTokens, sourceTokens);
             }
         }
         check(chosen, weights);

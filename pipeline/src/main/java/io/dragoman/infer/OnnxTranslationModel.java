@@ -54,6 +54,9 @@ import org.jspecify.annotations.Nullable;
 public final class OnnxTranslationModel implements TranslationModel {
     private static final Set<String> INPUTS =
             Set.of("source_ids", "source_mask", "target_prefix", "max_target_length", "beam_size");
+    /** One more input: how many of the best hypotheses are wanted. Graphs made before it was one find all. */
+    private static final String BEST = "best";
+
     private static final Set<String> OUTPUTS = Set.of("tokens", "parents", "log_probs", "scores");
     private static final String ENGINE = "OnnxRuntime";
     private static final String CUDA = "CUDAExecutionProvider";
@@ -264,8 +267,11 @@ public final class OnnxTranslationModel implements TranslationModel {
         List<String> faults = new ArrayList<>();
         AbstractSymbolBlock block = (AbstractSymbolBlock) model.getBlock();
         Set<String> inputs = new TreeSet<>(block.describeInput().keys());
-        if (!inputs.equals(INPUTS)) {
-            faults.add("the graph's inputs should be " + new TreeSet<>(INPUTS) + ": were " + inputs);
+        Set<String> others = new TreeSet<>(inputs);
+        others.remove(BEST);
+        if (!others.equals(INPUTS)) {
+            faults.add("the graph's inputs should be " + new TreeSet<>(INPUTS) + " and perhaps " + BEST + ": were "
+                    + inputs);
         }
         Map<String, String> metadata = block.getCustomMetadata();
         expect(faults, metadata, "dragoman.format_version", String.valueOf(manifest.formatVersion()));
@@ -340,7 +346,9 @@ public final class OnnxTranslationModel implements TranslationModel {
         if (predictor == null) {
             Loaded next = copies.get(Math.floorMod(predictors.getAndIncrement(), copies.size()));
             predictor = next.model()
-                    .newPredictor(new GraphTranslator(manifest.attention().published()));
+                    .newPredictor(new GraphTranslator(
+                            manifest.attention().published(),
+                            next.model().getBlock().describeInput().contains(BEST)));
         }
         try {
             return predictor.predict(request);
@@ -373,10 +381,15 @@ public final class OnnxTranslationModel implements TranslationModel {
     /** The batch is already a batch: arrays in, arrays out, nothing is stacked by DJL. */
     private static final class GraphTranslator implements Translator<Request, DecodedSteps> {
         private final boolean published;
+        private final boolean best;
 
-        /** @param published whether the manifest says that there is attention */
-        GraphTranslator(boolean published) {
+        /**
+         * @param published whether the manifest says that there is attention
+         * @param best whether the graph wants to know how many hypotheses are wanted
+         */
+        GraphTranslator(boolean published, boolean best) {
             this.published = published;
+            this.best = best;
         }
 
         @Override
@@ -398,7 +411,7 @@ public final class OnnxTranslationModel implements TranslationModel {
             }
             Shape shape = new Shape(batch.rows(), batch.width());
             context.setAttachment("width", batch.width());
-            return new NDList(
+            NDList inputs = new NDList(
                     named(manager, "source_ids", batch.ids(), shape),
                     named(manager, "source_mask", batch.mask(), shape),
                     named(manager, "target_prefix", prefix, new Shape(batch.rows(), forced)),
@@ -408,6 +421,10 @@ public final class OnnxTranslationModel implements TranslationModel {
                             new long[] {request.options().maxTargetTokens()},
                             new Shape()),
                     named(manager, "beam_size", new long[] {request.options().beamSize()}, new Shape()));
+            if (best) {
+                inputs.add(named(manager, BEST, new long[] {request.options().best()}, new Shape()));
+            }
+            return inputs;
         }
 
         /** Direct and in native order, so that ONNX Runtime uses the memory as it is. */

@@ -33,7 +33,11 @@ public final class WarmUp {
             boolean last = width == limits.widths().widest();
             int rows = Math.max(1, Math.min(limits.rows(), limits.paddedTokens() / width));
             int steps = last ? options.maxTargetTokens() : Math.min(STEPS, options.maxTargetTokens());
-            decode(model, rows, width, new DecodingOptions(options.beamSize(), steps, options.lengthPenalty()));
+            decode(
+                    model,
+                    rows,
+                    width,
+                    new DecodingOptions(options.beamSize(), options.best(), steps, options.lengthPenalty()));
         }
         LOG.info(
                 "warmed up {} with {} shapes of batches in {} ms",

@@ -285,7 +285,12 @@ public final class Pipeline implements AutoCloseable {
     public static DecodingOptions options(DragomanConfig config, BundleManifest manifest) {
         DecodingOptions own = manifest.defaultOptions();
         int beam = config.integer(DragomanConfig.MODEL_BEAM_SIZE);
-        return new DecodingOptions(beam == 0 ? own.beamSize() : beam, own.maxTargetTokens(), own.lengthPenalty());
+        int beamSize = beam == 0 ? own.beamSize() : beam;
+        return new DecodingOptions(
+                beamSize,
+                Math.min(config.integer(DragomanConfig.MODEL_N_BEST), beamSize),
+                own.maxTargetTokens(),
+                own.lengthPenalty());
     }
 
     public static BatchLimits batchLimits(DragomanConfig config, BundleManifest manifest) {

@@ -95,7 +95,7 @@ class BundleTest {
         Bundle bundle = open();
         assertEquals("fr-en-tiny", bundle.manifest().name());
         assertEquals("fr", bundle.manifest().languages().source());
-        assertEquals(new DecodingOptions(4, 256, 1.0), bundle.manifest().defaultOptions());
+        assertEquals(new DecodingOptions(4, 1, 256, 1.0), bundle.manifest().defaultOptions());
         assertEquals(
                 "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a",
                 bundle.manifest().modelSha256());

@@ -248,6 +248,44 @@ class DecodedStepsTest {
         assertMatrix(new float[][] {{.11f}, {.22f}}, found.get(1));
     }
 
+    /** The same, with rows along the hypotheses of the pool. */
+    private static DecodedSteps along(float... attention) {
+        return new DecodedSteps(
+                3,
+                1,
+                4,
+                1,
+                new long[] {10, 11, END, END, 20, 21, END, END, 30, 31, END, END},
+                new long[] {0, 0, 2, 3, 0, 1, 1, 3, 0, 1, 2, 0},
+                new float[] {-1, -2, 0, 0, -1, -2, -0.5f, 0, -1, -2, 0, -0.25f},
+                attention,
+                new float[] {NO, NO, -2.5f, -2.25f});
+    }
+
+    @Test
+    void shouldTakeTheRowsAlongAHypothesis() {
+        List<Hypothesis> found =
+                along(.11f, .10f, .22f, .20f, .99f, .33f).hypotheses(0, 1, 9, END, new DecodingOptions(2, 9, 0));
+        assertArrayEquals(new long[] {10, 20, END}, found.get(0).ids());
+        assertMatrix(new float[][] {{.10f}, {.20f}, {.33f}}, found.get(0));
+        assertArrayEquals(new long[] {11, END}, found.get(1).ids());
+        assertMatrix(new float[][] {{.11f}, {.22f}}, found.get(1));
+    }
+
+    @Test
+    void shouldGiveHypothesesThatHaveRowsAlone() {
+        List<Hypothesis> found = along(.11f, .22f, .99f).hypotheses(0, 1, 9, END, new DecodingOptions(2, 1, 9, 0));
+        assertEquals(1, found.size());
+        assertArrayEquals(new long[] {11, END}, found.get(0).ids());
+        assertMatrix(new float[][] {{.11f}, {.22f}}, found.get(0));
+    }
+
+    @Test
+    void shouldRefuseRowsForNeitherSlotsNorHypotheses() {
+        assertThrows(ModelException.class, () -> along(new float[9]));
+        assertThrows(ModelException.class, () -> along(new float[4]));
+    }
+
     @Test
     void shouldGiveAtMostAsManyHypothesesAsBeams() {
         assertEquals(

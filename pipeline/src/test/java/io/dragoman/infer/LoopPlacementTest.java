@@ -43,7 +43,8 @@ class LoopPlacementTest {
                     OnnxTensor mask = ids(1, rows, 2);
                     OnnxTensor prefix = ids(5, rows, 2);
                     OnnxTensor limit = ids(3);
-                    OnnxTensor beam = ids(2)) {
+                    OnnxTensor beam = ids(2);
+                    OnnxTensor best = ids(1)) {
                 Map<String, OnnxTensor> inputs = Map.of(
                         "source_ids",
                         source,
@@ -54,7 +55,9 @@ class LoopPlacementTest {
                         "max_target_length",
                         limit,
                         "beam_size",
-                        beam);
+                        beam,
+                        "best",
+                        best);
                 session.run(inputs).close();
                 session.run(inputs).close();
                 return Path.of(session.endProfiling());

@@ -48,7 +48,7 @@ class OnnxTranslationModelTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"attending", "blind"})
+    @ValueSource(strings = {"attending", "blind", "every-slot"})
     void shouldKeepEveryPropertyOfABundle(String name) {
         List<BundleVerification.Check> checks = BundleVerification.of(TinyBundles.folder(name));
         assertEquals(7, checks.size());
@@ -95,6 +95,48 @@ class OnnxTranslationModelTest {
                 decode("attending", new DecodingOptions(1, 12, 0.5), "été")
                         .get(0)
                         .size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"attending", "blind", "every-slot"})
+    void shouldFindTheSameBestOnesHoweverManyAreWanted(String bundle) throws Exception {
+        String[] texts = {"le chat noir", "été", "chats", "the black cat."};
+        List<List<Hypothesis>> all = decode(bundle, BEAM_3, texts);
+        for (int best = 1; best <= 3; best++) {
+            List<List<Hypothesis>> found = decode(bundle, new DecodingOptions(3, best, 12, 0.5), texts);
+            for (int row = 0; row < texts.length; row++) {
+                assertEquals(best, found.get(row).size());
+                for (int n = 0; n < best; n++) {
+                    same(all.get(row).get(n), found.get(row).get(n), 0);
+                }
+            }
+        }
+    }
+
+    private static void same(Hypothesis expected, Hypothesis found, float apart) {
+        assertArrayEquals(expected.ids(), found.ids());
+        assertArrayEquals(expected.logProbs(), found.logProbs(), apart);
+        assertEquals(expected.attention().isPresent(), found.attention().isPresent());
+        for (int row = 0; row < expected.attention().map(AlignmentMatrix::rows).orElse(0); row++) {
+            AlignmentMatrix a = expected.attention().orElseThrow();
+            float[] wanted = new float[a.columns()];
+            float[] weights = new float[a.columns()];
+            a.copyRow(row, wanted);
+            found.attention().orElseThrow().copyRow(row, weights);
+            assertArrayEquals(wanted, weights, apart);
+        }
+    }
+
+    @Test
+    void shouldReadAGraphWhoseSlotsAllHaveAttention() throws Exception {
+        String[] texts = {"le chat noir", "été", "le noir 42 chat le noir"};
+        List<List<Hypothesis>> before = decode("every-slot", BEAM_3, texts);
+        List<List<Hypothesis>> now = decode("attending", BEAM_3, texts);
+        for (int row = 0; row < texts.length; row++) {
+            for (int n = 0; n < 3; n++) {
+                same(before.get(row).get(n), now.get(row).get(n), 1e-5f); // another exporter's: sums in another order
+            }
+        }
     }
 
     @Test

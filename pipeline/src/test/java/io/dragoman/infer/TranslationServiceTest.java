@@ -394,5 +394,7 @@ class TranslationServiceTest {
         assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(1, 0, 0));
         assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(1, 1, -0.1));
         assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(1, 1, Double.NaN));
+        assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(2, 0, 1, 0));
+        assertThrows(IllegalArgumentException.class, () -> new DecodingOptions(2, 3, 1, 0));
     }
 }

@@ -41,7 +41,10 @@ class PipelineTest {
     void shouldSearchAsTheBundleSaysUnlessToldOtherwise() {
         var manifest = FakeTranslationModel.manifest("fr", "en", 20);
         assertEquals(new DecodingOptions(1, 30, 1.0), Pipeline.options(config(), manifest));
-        assertEquals(new DecodingOptions(6, 30, 1.0), Pipeline.options(config("model.beam.size", "6"), manifest));
+        assertEquals(new DecodingOptions(6, 1, 30, 1.0), Pipeline.options(config("model.beam.size", "6"), manifest));
+        assertEquals(
+                new DecodingOptions(6, 3, 30, 1.0),
+                Pipeline.options(config("model.beam.size", "6", "model.n.best", "3"), manifest));
     }
 
     @Test
