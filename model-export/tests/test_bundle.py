@@ -99,7 +99,7 @@ def test_golden_should_hold_every_sentence_with_rows_that_sum_to_1(bundle: Path)
 def test_a_bundle_should_keep_the_contract(bundle: Path, trained: Path) -> None:
     said: list[str] = []
     verify(bundle, trained, said.append)
-    assert len(said) == 10
+    assert len(said) == 11
     assert all(line.startswith("ok") for line in said)
     verify(bundle, trained / "best.pt", said.append)
     verify(bundle, None, said.append)

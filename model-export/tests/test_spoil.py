@@ -52,6 +52,7 @@ def test_a_run_without_end_should_end_when_told_to(spoiled: BundleRuntime) -> No
         "target_prefix": [[]],
         "max_target_length": 10,
         "beam_size": 1,
+        "best": 1,
     }
     given = {name: np.array(value, dtype=np.int64) for name, value in feeds.items()}
     given["target_prefix"] = np.zeros((1, 0), dtype=np.int64)
