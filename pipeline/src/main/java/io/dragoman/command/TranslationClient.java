@@ -81,7 +81,6 @@ final class TranslationClient implements AutoCloseable {
         reading.put("isolation.level", "read_committed");
         reading.put("auto.offset.reset", "earliest");
         reading.put("default.api.timeout.ms", "20000");
-        reading.put("fetch.max.wait.ms", "50");
         this.consumer = new KafkaConsumer<>(reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
         Map<String, Object> writing = new HashMap<>(settings);
         writing.put("acks", "all");
