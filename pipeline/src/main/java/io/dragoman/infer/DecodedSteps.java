@@ -95,7 +95,8 @@ final class DecodedSteps {
 
     /** Whether there are rows for the hypothesis that ends in a slot, or it needs none. */
     private boolean isAttended(int slot) {
-        return attended == 0 || attended == slots || slot - slots / 2 < attended;
+        int number = slot - slots / 2;
+        return attended == 0 || attended == slots || (number >= 0 && number < attended);
     }
 
     private Hypothesis traceBack(int sentence, int lastSlot, int sourceTokens, int limit, long endId) {

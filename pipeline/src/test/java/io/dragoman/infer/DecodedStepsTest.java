@@ -250,6 +250,10 @@ class DecodedStepsTest {
 
     /** The same, with rows along the hypotheses of the pool. */
     private static DecodedSteps along(float... attention) {
+        return along(NO, attention);
+    }
+
+    private static DecodedSteps along(float stillRan, float[] attention) {
         return new DecodedSteps(
                 3,
                 1,
@@ -259,7 +263,15 @@ class DecodedStepsTest {
                 new long[] {0, 0, 2, 3, 0, 1, 1, 3, 0, 1, 2, 0},
                 new float[] {-1, -2, 0, 0, -1, -2, -0.5f, 0, -1, -2, 0, -0.25f},
                 attention,
-                new float[] {NO, NO, -2.5f, -2.25f});
+                new float[] {stillRan, NO, -2.5f, -2.25f});
+    }
+
+    @Test
+    void shouldTakeNoRowOfAnotherForABeamThatHasAScoreAndNone() {
+        List<Hypothesis> found =
+                along(-0.1f, new float[] {.11f, .22f, .99f}).hypotheses(0, 1, 9, END, new DecodingOptions(2, 9, 0));
+        assertEquals(1, found.size());
+        assertArrayEquals(new long[] {11, END}, found.get(0).ids());
     }
 
     @Test
