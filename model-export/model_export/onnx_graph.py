@@ -387,8 +387,8 @@ class _Search:
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
     def _paths(self, B: str) -> tuple[str, str]:
-        """The slots that the N best hypotheses went through, [B, T, N], and of each step the one before, -1 before the
-        first: the walk back along the parents, `search.paths`."""
+        """The slots that the N best hypotheses went through, [B, T, N], and of each step the slot that it continues:
+        the walk back along the parents, `search.paths`."""
         g = self.outer
         body = Graph(g)
         slot, parents = "slot_in", "parents_now"

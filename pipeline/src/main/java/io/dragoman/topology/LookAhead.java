@@ -8,6 +8,7 @@ import io.dragoman.metrics.Metric;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicLong;
@@ -133,30 +134,24 @@ final class LookAhead {
 
     /** Whether nothing that the calling stream thread read waits for its turn. */
     boolean isDrained() {
-        Thread reader = Thread.currentThread();
-        return readers.entrySet().stream()
-                .noneMatch(entry -> entry.getValue() == reader
-                        && !taken.getOrDefault(entry.getKey(), NONE).isEmpty());
+        return heads().isEmpty();
     }
 
     /** Whether nothing that the calling stream thread read is known yet, so that it could only wait. */
     boolean isWaiting() {
-        if (stopped) {
-            return false;
-        }
+        List<Intake.Taken> heads = heads();
+        return !stopped && !heads.isEmpty() && heads.stream().noneMatch(Intake.Taken::isKnown);
+    }
+
+    /** What comes next of each partition that the calling stream thread reads. */
+    private List<Intake.Taken> heads() {
         Thread reader = Thread.currentThread();
-        boolean waits = false;
-        for (Map.Entry<Integer, Thread> entry : readers.entrySet()) {
-            if (entry.getValue() == reader) {
-                Map.Entry<Long, Intake.Taken> first =
-                        taken.getOrDefault(entry.getKey(), NONE).firstEntry();
-                if (first != null && first.getValue().isKnown()) {
-                    return false;
-                }
-                waits |= first != null;
-            }
-        }
-        return waits;
+        return readers.entrySet().stream()
+                .filter(entry -> entry.getValue() == reader)
+                .map(entry -> taken.getOrDefault(entry.getKey(), NONE).firstEntry())
+                .filter(Objects::nonNull)
+                .map(Map.Entry::getValue)
+                .toList();
     }
 
     /** Called when this instance no longer owns the partition. */

@@ -30,6 +30,22 @@ class ExtendedPollTest {
     private final MockConsumer<byte[], byte[]> consumer = new MockConsumer<>("earliest");
     private final List<Duration> waits = new ArrayList<>();
     private final List<String> told = new ArrayList<>();
+    private final ConsumerRebalanceListener listener = new ConsumerRebalanceListener() {
+        @Override
+        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+            told.add("revoked " + partitions);
+        }
+
+        @Override
+        public void onPartitionsLost(Collection<TopicPartition> partitions) {
+            told.add("lost " + partitions);
+        }
+
+        @Override
+        public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+            told.add("assigned " + partitions);
+        }
+    };
     private boolean waiting = true;
 
     @BeforeEach
@@ -40,22 +56,7 @@ class ExtendedPollTest {
     /** Room for ten, two at a time, as the consumer polls. */
     private ExtendedPoll extended() {
         ExtendedPoll extended = new ExtendedPoll(() -> waiting, 10, 2);
-        consumer.subscribe(List.of(TOPIC), extended.watching(new ConsumerRebalanceListener() {
-            @Override
-            public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
-                told.add("revoked " + partitions);
-            }
-
-            @Override
-            public void onPartitionsLost(Collection<TopicPartition> partitions) {
-                told.add("lost " + partitions);
-            }
-
-            @Override
-            public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
-                told.add("assigned " + partitions);
-            }
-        }));
+        consumer.subscribe(List.of(TOPIC), extended.watching(listener));
         consumer.rebalance(List.of(FIRST, SECOND));
         consumer.updateBeginningOffsets(Map.of(FIRST, 0L, SECOND, 0L));
         told.clear();
@@ -167,27 +168,12 @@ class ExtendedPollTest {
     @Test
     void shouldPassALossOnAndDropWhatIsLost() {
         ExtendedPoll extended = extended();
-        ConsumerRebalanceListener listener = extended.watching(new ConsumerRebalanceListener() {
-            @Override
-            public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
-                told.add("revoked " + partitions);
-            }
-
-            @Override
-            public void onPartitionsLost(Collection<TopicPartition> partitions) {
-                told.add("lost " + partitions);
-            }
-
-            @Override
-            public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
-                told.add("assigned " + partitions);
-            }
-        });
+        ConsumerRebalanceListener watching = extended.watching(listener);
         arrive(FIRST, 0, 2);
         arrive(SECOND, 0, 1);
         consumer.setMaxPollRecords(3);
         consumer.schedulePollTask(() -> {});
-        consumer.schedulePollTask(() -> listener.onPartitionsLost(List.of(FIRST)));
+        consumer.schedulePollTask(() -> watching.onPartitionsLost(List.of(FIRST)));
         assertEquals(List.of("1/0"), places(poll(extended)));
         assertEquals(List.of("lost [" + FIRST + "]"), told);
     }
