@@ -73,6 +73,14 @@ def stepped(whole: Tensor, step: float) -> Tensor:
     return whole * scale
 
 
+def merged(x: Tensor, kept: int, *sizes: int) -> Tensor:
+    """`x` with all but its `kept` first dimensions in other `sizes`, one of them -1: no operator works out a shape."""
+    shape = x.reshape(*x.shape[:kept], *sizes).shape
+    if torch.onnx.is_in_onnx_export():
+        return operator("Reshape", (x, torch.tensor([0] * kept + list(sizes))), x.dtype, shape)
+    return x.reshape(shape)
+
+
 class IntegerAttention(Attention):
     """`plain` in 8 bits; it shares its layers."""
 
@@ -90,19 +98,16 @@ class IntegerAttention(Attention):
     def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:
         return Memory(self.split(self.rounded_key(x), sentences), self.split(self.rounded_value(x), sentences), hidden)
 
-    def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
-        shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
-        parts = self.rounded_query(x), self.rounded_key(x), self.rounded_value(x)
-        query, key, value = (part.reshape(shape) for part in parts)
-        return query, key, value
-
     def mix(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
         energies = self.energies(queries, keys, added)  # [..., H, T, S]
+        return self.mixed(energies, values), sharp_softmax(energies)
+
+    def mixed(self, energies: Tensor, values: Tensor) -> Tensor:
+        """[..., H, T, C] of energies [..., H, T, S] and values [..., H, S, C]."""
         shares = torch.exp(energies - energies.amax(dim=-1, keepdim=True))
         shares = rounded(shares, 1 / SHARES, 0, torch.uint8)  # [..., H, T, S]
         total = shares.float().sum(dim=-1, keepdim=True)  # [..., H, T, 1]
-        mixed = stepped(sums(shares, values, 0), self.bounds.value / WEIGHT_LEVELS) / total
-        return mixed, sharp_softmax(energies)
+        return stepped(sums(shares, values, 0), self.bounds.value / WEIGHT_LEVELS) / total
 
     def rounded_value(self, x: Tensor) -> Tensor:
         return rounded(self.value(x), self.bounds.value / WEIGHT_LEVELS, 0, torch.int8)
@@ -124,11 +129,32 @@ class IntegerAttention(Attention):
 
 
 class IntegerSelfAttention(IntegerAttention):
-    """Keys [..., H, S, C] are the side of 8 bits, in the order in which they come."""
+    """Keys are the side of 8 bits; those of a step stand word by word, [B, K, t, H, C].
+
+    A step's query is one column, for which ONNX Runtime does as much as for a full COLUMNS of them. So each beam has one
+    product in place of H, the keys of all its heads with the queries of all; of each word's H x H sums the diagonal is
+    what was asked for.
+    """
 
     def nothing(self, like: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
-        keys, values = super().nothing(like, sentences)
-        return keys.to(torch.uint8), values.to(torch.int8)
+        keys, values = super().nothing(like, sentences)  # [B, H, 0, C]
+        return keys.transpose(1, 2).to(torch.uint8), values.to(torch.int8)
+
+    def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [B, K, 1, H, C], key [B, K, 1, H, C] and value [B, K, H, 1, C]."""
+        heads, width = self.heads, x.shape[1] // self.heads
+        query, key = (
+            part.reshape(sentences, -1, 1, heads, width) for part in (self.rounded_query(x), self.rounded_key(x))
+        )
+        return query, key, self.rounded_value(x).reshape(sentences, -1, heads, 1, width)
+
+    def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.own(x, sentences)
+        keys = torch.cat([keys, key], dim=2)  # [B, K, t + 1, H, C]
+        values = torch.cat([values, value], dim=3)  # [B, K, H, t + 1, C]
+        energies = self.own_energies(query, keys)  # [B, K, H, 1, t + 1]
+        mixed = self.mixed(energies, values)  # [B, K, H, 1, C]
+        return self.output(mixed.flatten(2).flatten(0, 1)), keys, values
 
     def rounded_query(self, x: Tensor) -> Tensor:
         return rounded(self.query(x), self.bounds.query / WEIGHT_LEVELS, 0, torch.int8)
@@ -140,6 +166,13 @@ class IntegerSelfAttention(IntegerAttention):
         found = sums(keys, queries.transpose(-2, -1), ZERO).transpose(-2, -1)  # [..., H, T, S]
         energies = stepped(found, self.energy_step)
         return energies if added is None else energies + added
+
+    def own_energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Scaled, [B, K, H, 1, t], of a query [B, K, 1, H, C] and keys [B, K, t, H, C]."""
+        heads, width = keys.shape[3:]
+        every = sums(merged(keys, 2, 1, -1, width), query.transpose(3, 4), ZERO)  # [B, K, 1, t * H, H]
+        own = merged(every, 3, -1, heads * heads)[..., :: heads + 1]  # [B, K, 1, t, H]
+        return stepped(own.permute(0, 1, 4, 2, 3), self.energy_step)
 
 
 class IntegerCrossAttention(IntegerAttention):

@@ -147,6 +147,18 @@ class Attention(nn.Module):
         shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
         return (self.query(x) * self.scale).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
 
+    def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One new word a beam, x [B * K, D], over what it wrote before and itself.
+
+        Keys and values are [B, K, ...], of t words, as `nothing` began them, and are given back one word longer. The
+        output is [B * K, D].
+        """
+        query, key, value = self.own(x, sentences)  # [B, K, H, 1, C]
+        keys = torch.cat([keys, key], dim=3)  # [B, K, H, t + 1, C]
+        values = torch.cat([values, value], dim=3)
+        mixed, _ = self.mix(query, keys, values, None)  # [B, K, H, 1, C]
+        return self.output(mixed.flatten(2).flatten(0, 1)), keys, values
+
     def mix(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values mixed for each scaled query [..., H, T, C], and weights [..., H, T, S]: rows sum to 1, 0 if hidden.
 
@@ -210,15 +222,9 @@ class DecoderLayer(EncoderLayer):
         self.cross_attention, self.cross_norm = Attention(sizes), nn.LayerNorm(sizes.width)
 
     def step(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Self-attention of one new word a beam, x [B * K, D], over what it wrote, [B, K, H, t, C] each, and itself.
-
-        Gives x [B * K, D] and the keys and values, one longer.
-        """
-        query, key, value = self.self_attention.own(x, sentences)  # [B, K, H, 1, C]
-        keys = torch.cat([keys, key], dim=3)  # [B, K, H, t + 1, C]
-        values = torch.cat([values, value], dim=3)
-        mixed, _ = self.self_attention.mix(query, keys, values, None)  # [B, K, H, 1, C]
-        return self.attended(x, self.self_attention.output(mixed.flatten(2).flatten(0, 1))), keys, values
+        """`Attention.look_back`, added to x [B * K, D] and normalised."""
+        attended, keys, values = self.self_attention.look_back(x, sentences, keys, values)
+        return self.attended(x, attended), keys, values
 
     def look(self, x: Tensor, sentences: int, memory: Memory, paired: bool = False) -> tuple[Tensor, Tensor]:
         """From after self-attention to the layer's output [B * T, D], and the weights [B, H, T, S]."""
