@@ -131,9 +131,9 @@ class IntegerAttention(Attention):
 class IntegerSelfAttention(IntegerAttention):
     """Keys are the side of 8 bits; those of a step stand word by word, [B, K, t, H, C].
 
-    A step's query is one column, for which ONNX Runtime does as much as for a full COLUMNS of them. So each beam has one
-    product in place of H, the keys of all its heads with the queries of all; of each word's H x H sums the diagonal is
-    what was asked for.
+    A step's query is one column, for which ONNX Runtime does as much as for a full COLUMNS of them. So each beam has
+    one product in place of H, the keys of all its heads with the queries of all; of each word's H x H sums the diagonal
+    is what was asked for.
     """
 
     def nothing(self, like: Tensor, sentences: int) -> tuple[Tensor, Tensor]:
