@@ -140,16 +140,10 @@ class IntegerSelfAttention(IntegerAttention):
         keys, values = super().nothing(like, sentences)  # [B, H, 0, C]
         return keys.transpose(1, 2).to(torch.uint8), values.to(torch.int8)
 
-    def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query [B, K, 1, H, C], key [B, K, 1, H, C] and value [B, K, H, 1, C]."""
-        heads, width = self.heads, x.shape[1] // self.heads
-        query, key = (
-            part.reshape(sentences, -1, 1, heads, width) for part in (self.rounded_query(x), self.rounded_key(x))
-        )
-        return query, key, self.rounded_value(x).reshape(sentences, -1, heads, 1, width)
-
     def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.own(x, sentences)
+        beside = (sentences, -1, 1, self.heads, x.shape[1] // self.heads)  # [B, K, 1, H, C]
+        query, key = self.rounded_query(x).reshape(beside), self.rounded_key(x).reshape(beside)
+        value = self.rounded_value(x).reshape(sentences, -1, self.heads, 1, beside[-1])
         keys = torch.cat([keys, key], dim=2)  # [B, K, t + 1, H, C]
         values = torch.cat([values, value], dim=3)  # [B, K, H, t + 1, C]
         energies = self.own_energies(query, keys)  # [B, K, H, 1, t + 1]

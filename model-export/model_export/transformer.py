@@ -138,24 +138,19 @@ class Attention(nn.Module):
         scaled: Tensor = self.split(self.query(x), sentences) * self.scale
         return scaled
 
-    def own(self, x: Tensor, sentences: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value [B, K, H, 1, C] of words that do not see each other, x [B * K, D].
-
-        Scaled before it gets its shape, for ONNX Runtime would join a scale to the product that follows, and takes
-        twice as long over a product of one row that has one.
-        """
-        shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)
-        return (self.query(x) * self.scale).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
-
     def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One new word a beam, x [B * K, D], over what it wrote before and itself.
 
         Keys and values are [B, K, ...], of t words, as `nothing` began them, and are given back one word longer. The
         output is [B * K, D].
+
+        Queries are scaled before they get their shape, for ONNX Runtime would join a scale to the product that follows,
+        and takes twice as long over a product of one row that has one.
         """
-        query, key, value = self.own(x, sentences)  # [B, K, H, 1, C]
-        keys = torch.cat([keys, key], dim=3)  # [B, K, H, t + 1, C]
-        values = torch.cat([values, value], dim=3)
+        shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)  # [B, K, H, 1, C]
+        query = (self.query(x) * self.scale).reshape(shape)
+        keys = torch.cat([keys, self.key(x).reshape(shape)], dim=3)  # [B, K, H, t + 1, C]
+        values = torch.cat([values, self.value(x).reshape(shape)], dim=3)
         mixed, _ = self.mix(query, keys, values, None)  # [B, K, H, 1, C]
         return self.output(mixed.flatten(2).flatten(0, 1)), keys, values
 
