@@ -14,7 +14,6 @@ from pathlib import Path
 
 import sacrebleu
 from model_export.data import read_lines
-from transformers import MarianTokenizer
 
 from dragoman_bench import checkpoint as made
 from dragoman_bench.measure import Comparison, commands, run
@@ -88,7 +87,6 @@ class Contest:
         say: Callable[[str], None],
     ) -> Comparison:
         """All engines, or those whose name holds one of the words `only`."""
-        tokenizer = MarianTokenizer.from_pretrained(self.checkpoint)
         references = [row[1] for row in self.rows if len(row) == 2]
         with self.commands(beam) as started:
             if only:
@@ -101,7 +99,6 @@ class Contest:
                 rounds=rounds,
                 singly=min(singly, len(self.rows)),
                 warm_up=warm_up,
-                tokens=lambda texts: sum(len(tokenizer(text_target=text).input_ids) for text in texts),
                 bleu=(lambda texts: sacrebleu.corpus_bleu(texts, [references]).score) if references else None,
                 say=say,
             )

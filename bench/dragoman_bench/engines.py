@@ -2,8 +2,9 @@
 
 WHAT names what is to be timed over the first COUNT sentences of the file that the process was started with; `-singly`
 behind it asks for one sentence at a time. The answer holds `seconds`; `texts`, the translations in the sentences'
-order; `millis`, one for each sentence asked alone; `memory`, the process's highest resident set in bytes; and, when
-there is something to say about how it was done, `setting`.
+order; `tokens`, how many the engine wrote for all of them, ends of sentences included; `millis`, one for each sentence
+asked alone; `memory`, the process's highest resident set in bytes; and, when there is something to say about how it was
+done, `setting`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class EngineError(RuntimeError):
 class Answer:
     seconds: float
     texts: list[str]
+    tokens: int
     millis: list[float]
     memory: int
     setting: str = ""
@@ -37,7 +39,8 @@ class Answer:
     @classmethod
     def of(cls, line: str) -> Answer:
         found = json.loads(line)
-        return cls(found["seconds"], found["texts"], found["millis"], found["memory"], found.get("setting", ""))
+        named = {name: found[name] for name in ("seconds", "texts", "tokens", "millis", "memory")}
+        return cls(**named, setting=found.get("setting", ""))
 
 
 class Engine:

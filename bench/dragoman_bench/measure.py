@@ -42,7 +42,7 @@ class Figures:
     seconds: list[float] = field(default_factory=list)
     millis: list[float] = field(default_factory=list)
     memory: int = 0
-    target_tokens: int = 0
+    target_tokens: int = 0  # that the engine wrote in a round, ends of sentences included
     bleu: float | None = None
     steady: bool = True  # whether every round gave the same translations
     same: float | None = None  # share of the translations that are the reference's to the letter, if that was asked
@@ -123,14 +123,13 @@ def compare(
     rounds: int,
     singly: int,
     warm_up: float,
-    tokens: Callable[[Sequence[str]], int],
     bleu: Callable[[Sequence[str]], float] | None,
     say: Callable[[str], None],
 ) -> list[Figures]:
     """Figures of the contestants whose engine is there.
 
-    `singly` sentences are asked one by one; a JVM has `warm_up` seconds to compile what is often used; `tokens` counts
-    the target tokens of translations, `bleu` scores them.
+    `singly` sentences are asked one by one; a JVM has `warm_up` seconds to compile what is often used; `bleu` scores
+    the translations.
     """
     contestants = [contestant for contestant in CONTESTANTS if contestant.engine in engines]
     figures = {c.name: Figures(c.name, min(count, c.most)) for c in contestants}
@@ -151,6 +150,7 @@ def compare(
                 say(f"{contestant.name} translates differently in other rounds")
                 found.steady = False
             found.seconds.append(answer.seconds)
+            found.target_tokens = answer.tokens
             found.setting = answer.setting
             say(f"round {turn + 1}  {contestant.name}: {found.sentences / answer.seconds:.1f} sentences/s")
     for contestant in contestants:
@@ -158,7 +158,6 @@ def compare(
         if singly:
             found.millis = engines[contestant.engine].ask(f"{contestant.what}-singly", singly).millis
         found.memory = engines[contestant.engine].ask(contestant.what, min(count, 8)).memory
-        found.target_tokens = tokens(texts[contestant.name][: found.sentences])
         found.bleu = None if bleu is None else round(bleu(texts[contestant.name]), 2)
         if REFERENCE in texts:
             pairs = zip(texts[contestant.name], texts[REFERENCE], strict=True)

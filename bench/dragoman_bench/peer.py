@@ -43,6 +43,10 @@ class Peer(Protocol):
 
     def text(self, found: Any) -> str: ...
 
+    def tokens(self, found: Any) -> int:
+        """How many were written, the end of the sentence included."""
+        ...
+
 
 class CTranslate2:
     """`translate_batch` of all sentences at once: it sorts by length and cuts batches itself."""
@@ -103,6 +107,10 @@ class CTranslate2:
     def text(self, found: Any) -> str:
         return str(self._target.decode(found.hypotheses[0]))
 
+    def tokens(self, found: Any) -> int:
+        written = len(found.hypotheses[0])  # without the end, which comes unless the longest comes first
+        return written + int(written < self._options.longest)
+
 
 class HuggingFace:
     """`generate()` over batches of about one length, in 32-bit floats."""
@@ -138,6 +146,9 @@ class HuggingFace:
 
     def text(self, found: Any) -> str:
         return str(self._tokenizer.decode(found, skip_special_tokens=True))
+
+    def tokens(self, found: Any) -> int:
+        return int((found != self._tokenizer.pad_token_id).sum())  # which the first is as well
 
 
 class Rounds:
@@ -193,7 +204,8 @@ class Rounds:
         return self._answered(sum(millis) / 1000, millis, found, "")
 
     def _answered(self, seconds: float, millis: list[float], found: list[Any], setting: str) -> Answer:
-        return Answer(seconds, [self._peer.text(one) for one in found], millis, peak_memory(), setting)
+        tokens = sum(map(self._peer.tokens, found))
+        return Answer(seconds, list(map(self._peer.text, found)), tokens, millis, peak_memory(), setting)
 
 
 def peak_memory() -> int:

@@ -139,13 +139,8 @@ class Graph:
     """A bundle's graph in sessions of one thread, and the sentences as the pipeline would batch them."""
 
     def __init__(self, bundle: Path, sentences: Sequence[str], beam_size: int, room: Path) -> None:
-        from model_export.bundle import read_json, subwords_in
-
-        special = read_json(bundle)["special_ids"]
-        ids = sorted(subwords_in(bundle).source_ids(list(sentences)), key=len)
-        rows = max(1, min(ROWS, HYPOTHESES // beam_size))
-        self._batches = [_batch(ids[i : i + rows], special["pad"]) for i in range(0, len(ids), rows)]
-        self._beam_size, self._sentences = beam_size, len(ids)
+        self._batches = batches(bundle, sentences, max(1, min(ROWS, HYPOTHESES // beam_size)))
+        self._beam_size, self._sentences = beam_size, len(sentences)
         self._model, self._room = bundle / "model.onnx", room
         self._session = _session(str(self._model))
         self._times: list[float] = []
@@ -183,6 +178,15 @@ class Graph:
                 given["best"] = np.array(1)
             session.run(None, given)
         return time.process_time() - start
+
+
+def batches(bundle: Path, sentences: Sequence[str], rows: int) -> list[Batch]:
+    """Ids and mask of so many sentences at most, short ones first, with the end token as a graph should get them."""
+    from model_export.bundle import read_json, subwords_in
+
+    special = read_json(bundle)["special_ids"]
+    ids = sorted(([*one, special["end"]] for one in subwords_in(bundle).source_ids(list(sentences))), key=len)
+    return [_batch(ids[i : i + rows], special["pad"]) for i in range(0, len(ids), rows)]
 
 
 def _batch(ids: Sequence[Sequence[int]], pad: int) -> Batch:

@@ -21,7 +21,8 @@ for line in sys.stdin:
     if what == "die":
         sys.exit("gone")
     texts = [what] * (int(count) - (what == "short"))
-    print(json.dumps({"seconds": 2.0, "texts": texts, "millis": [1.5], "memory": 7, "setting": "s"}), flush=True)
+    answer = {"seconds": 2.0, "texts": texts, "tokens": 3, "millis": [1.5], "memory": 7, "setting": "s"}
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -33,7 +34,7 @@ def log(tmp_path: Path) -> Iterator[IO[str]]:
 
 def test_an_engine_should_answer_what_it_is_asked(log: IO[str]) -> None:
     with Engine("echo", [sys.executable, "-c", ECHO], log) as engine:
-        assert engine.ask("engine", 2) == Answer(2.0, ["engine", "engine"], [1.5], 7, "s")
+        assert engine.ask("engine", 2) == Answer(2.0, ["engine", "engine"], 3, [1.5], 7, "s")
         assert engine.ask("pipeline", 1).texts == ["pipeline"]
 
 
@@ -55,14 +56,12 @@ class Fake:
 
     def ask(self, what: str, count: int) -> Answer:
         self.asked.append(what)
-        return Answer(count / self.rate, [self.word] * count, [1.0] * count, 1000, "")
+        return Answer(count / self.rate, [self.word] * count, 2 * count, [1.0] * count, 1000, "")
 
 
 def compared(warm_up: float = 0.0, **engines: Any) -> list[Figures]:
     named = {name.replace("_", " "): engine for name, engine in engines.items()}
-    return compare(
-        named, 300, 3, 5, warm_up, lambda texts: 2 * len(texts), lambda texts: float(len(texts)), lambda _: None
-    )
+    return compare(named, 300, 3, 5, warm_up, lambda texts: float(len(texts)), lambda _: None)
 
 
 def test_rounds_should_take_turns_and_be_counted() -> None:
@@ -194,12 +193,16 @@ class Slow:
     def text(self, found: Any) -> str:
         return str(found)
 
+    def tokens(self, found: Any) -> int:
+        return int(found) + 1
+
 
 def test_a_peer_should_run_at_its_fastest_setting() -> None:
     peer = Slow()
     rounds = Rounds(peer, 300)
     answer = rounds.answer("engine 3")
-    assert (answer.texts, answer.setting) == (["0", "1", "2"], "2 x 1 threads, batches of 8 examples")
+    assert (answer.texts, answer.tokens) == (["0", "1", "2"], 1 + 2 + 3)
+    assert answer.setting == "2 x 1 threads, batches of 8 examples"
     assert peer.ran == [(16, 16), (16, 256), (8, 16), (8, 256), (8, 3)]
     alone = rounds.answer("engine-singly 2")
     assert (alone.texts, len(alone.millis)) == (["0", "1"], 2)

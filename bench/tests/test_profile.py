@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_export.runtime import BundleRuntime
 
 from dragoman_bench import profile
 from dragoman_bench.profile import (
@@ -13,6 +14,7 @@ from dragoman_bench.profile import (
     Profile,
     Threads,
     Work,
+    batches,
     kind_of,
     main,
     multiply_adds,
@@ -118,6 +120,15 @@ def test_a_graph_s_profile_should_hold_its_products(tmp_path: Path) -> None:
     sizes = 3 * 256 * 256 * 4 + 256 * 1024 * 2  # of an encoder layer, at least, for a token
     assert found.multiply_adds["products, 8 bits"] > 4 * sizes
     assert found.least(peaks(1)) > 0
+
+
+def test_a_profiled_graph_should_get_what_a_bundle_s_graph_gets() -> None:
+    sentences = ["Bonjour tout le monde.", "Merci.", "Le chat noir."]
+    runtime = BundleRuntime(BUNDLE)
+    wanted = sorted((runtime.source_ids(sentence) for sentence in sentences), key=len)
+    cut = batches(BUNDLE, sentences, 2)
+    assert [len(ids) for ids, _ in cut] == [2, 1]
+    assert [row[m > 0].tolist() for ids, mask in cut for row, m in zip(ids, mask, strict=True)] == wanted
 
 
 def test_the_page_should_hold_both_bundles_and_the_threads() -> None:

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.dragoman.batch.BatchLimits;
 import io.dragoman.infer.BundleException;
+import io.dragoman.infer.Hypothesis;
 import io.dragoman.infer.Outcome;
 import io.dragoman.infer.TranslationModel;
 import io.dragoman.infer.TranslationService;
@@ -28,7 +29,8 @@ import java.util.concurrent.CompletableFuture;
 /**
  * Rounds that another program asks for, so that it can take turns with engines of its own. A request is a line, {@code WHAT
  * COUNT}; the answer is a line of JSON: {@code seconds}, {@code texts} (the translations, in the order of the sentences),
- * {@code millis} (one for each sentence that was asked alone) and {@code memory} (this process's highest resident set, bytes).
+ * {@code tokens} (how many the model wrote for them, ends of sentences included), {@code millis} (one for each sentence that
+ * was asked alone) and {@code memory} (this process's highest resident set, bytes).
  *
  * <p>WHAT is {@code engine} (the model and the forming of batches alone, from ids to ids and attention), {@code pipeline}
  * (from the first send to the last record that a {@code read_committed} consumer has), or either with {@code -singly}: one
@@ -38,6 +40,9 @@ import java.util.concurrent.CompletableFuture;
  */
 final class RequestedRounds {
     private static final Duration PATIENCE = Duration.ofSeconds(90);
+
+    /** A translation and the number of tokens that it was written with, the end of the sentence included. */
+    private record Result(String text, int tokens) {}
 
     private final LocalPipeline local;
     private final TokenizerPair tokenizers;
@@ -95,7 +100,7 @@ final class RequestedRounds {
             outcomes = results.stream().map(CompletableFuture::join).toList();
             nanos = System.nanoTime() - start;
         }
-        return answer(nanos, new long[0], texts(outcomes));
+        return answer(nanos, new long[0], results(outcomes));
     }
 
     private ObjectNode engineSingly(List<String> sentences) throws CommandException {
@@ -111,21 +116,21 @@ final class RequestedRounds {
                 each[i] = System.nanoTime() - start;
             }
         }
-        return answer(System.nanoTime() - begin, each, texts(outcomes));
+        return answer(System.nanoTime() - begin, each, results(outcomes));
     }
 
     private ObjectNode pipeline(List<String> sentences) throws IOException, CommandException, InterruptedException {
-        List<String> texts = new ArrayList<>();
+        List<Result> results = new ArrayList<>();
         try (TranslationClient client = client()) {
             long start = System.nanoTime();
             new Conversation(client, () -> local.pipeline().fault().orElse("the pipeline stopped"))
-                    .run(lines(sentences), (number, line, reply) -> texts.add(text(reply)));
-            return answer(System.nanoTime() - start, new long[0], texts);
+                    .run(lines(sentences), (number, line, reply) -> results.add(result(reply)));
+            return answer(System.nanoTime() - start, new long[0], results);
         }
     }
 
     private ObjectNode pipelineSingly(List<String> sentences) throws CommandException {
-        List<String> texts = new ArrayList<>();
+        List<Result> results = new ArrayList<>();
         long[] each = new long[sentences.size()];
         try (TranslationClient client = client()) {
             long begin = System.nanoTime();
@@ -140,9 +145,9 @@ final class RequestedRounds {
                     throw new CommandException("no result for " + PATIENCE.toSeconds() + " s");
                 }
                 each[i] = System.nanoTime() - start;
-                texts.add(text(replies.values().iterator().next()));
+                results.add(result(replies.values().iterator().next()));
             }
-            return answer(System.nanoTime() - begin, each, texts);
+            return answer(System.nanoTime() - begin, each, results);
         }
     }
 
@@ -159,7 +164,7 @@ final class RequestedRounds {
             for (int answered = 0; answered < count; ) {
                 Map<Long, Reply> replies = client.poll(Duration.ofMillis(100));
                 for (Reply reply : replies.values()) {
-                    text(reply);
+                    result(reply);
                 }
                 answered += replies.size();
                 lastReply = replies.isEmpty() ? lastReply : System.nanoTime();
@@ -186,32 +191,36 @@ final class RequestedRounds {
                 local.bootstrapServers(), Map.of(), local.config().topics(), null, null, false);
     }
 
-    private List<String> texts(List<Outcome> outcomes) throws CommandException {
+    private List<Result> results(List<Outcome> outcomes) throws CommandException {
         SubwordTokenizer target = tokenizers.target();
-        List<String> texts = new ArrayList<>();
+        List<Result> results = new ArrayList<>();
         for (Outcome outcome : outcomes) {
             if (outcome instanceof Outcome.Translated translated) {
-                texts.add(target.detokenize(translated.best().ids()).text());
+                Hypothesis best = translated.best();
+                results.add(new Result(target.detokenize(best.ids()).text(), best.length()));
             } else {
                 throw new CommandException("the model failed on a sentence: use others");
             }
         }
-        return texts;
+        return results;
     }
 
-    private static String text(Reply reply) throws CommandException {
+    private static Result result(Reply reply) throws CommandException {
         if (reply.translation() == null) {
             throw new CommandException("a sentence was rejected: use others");
         }
-        return reply.translation().getTranslation();
+        return new Result(
+                reply.translation().getTranslation(),
+                reply.translation().getTokenLogProbs().size());
     }
 
-    private ObjectNode answer(long nanos, long[] each, List<String> texts) {
+    private ObjectNode answer(long nanos, long[] each, List<Result> results) {
         ObjectNode answer = mapper.createObjectNode().put("seconds", nanos / 1e9);
+        answer.put("tokens", results.stream().mapToInt(Result::tokens).sum());
         ArrayNode millis = answer.putArray("millis");
         Arrays.stream(each).forEach(one -> millis.add(one / 1e6));
         ArrayNode translations = answer.putArray("texts");
-        texts.forEach(translations::add);
+        results.forEach(result -> translations.add(result.text()));
         return answer;
     }
 }

@@ -105,11 +105,20 @@ class CommandsIT {
                 process.err().contains("a request should be WHAT and a number up to 3, was: engine 4"), process.err());
         List<String> lines = process.out().lines().toList();
         assertEquals(6, lines.size());
-        JsonNode first = new ObjectMapper().readTree(lines.get(0)).get("texts");
+        JsonNode engine = new ObjectMapper().readTree(lines.get(0));
+        JsonNode first = engine.get("texts");
+        int words = 0;
+        for (JsonNode text : first) {
+            words += text.asText().split(" ").length;
+        }
+        assertTrue(engine.get("tokens").asInt() >= words + 3, lines.get(0)); // three ends of sentences
         int[] counts = {3, 3, 2, 1, 0, 3};
         for (int round = 0; round < counts.length; round++) {
             JsonNode answer = new ObjectMapper().readTree(lines.get(round));
             assertEquals(counts[round], answer.get("texts").size());
+            if (counts[round] == 3) {
+                assertEquals(engine.get("tokens"), answer.get("tokens"));
+            }
             for (int i = 0; i < counts[round]; i++) {
                 assertEquals(first.get(i), answer.get("texts").get(i));
             }
