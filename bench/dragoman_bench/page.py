@@ -32,7 +32,8 @@ Hugging Face get ids, and run at the batch size that was fastest for them here; 
 consumer: tokenisation, exactly-once and Avro included, alignments of every sentence published. It is a pipeline that
 has been running for a while: its JVM goes on compiling for some minutes, so it runs for as many seconds as
 `--warm-up` says before the first round, with the flags of `bin/dragoman run`; and each of its threads reads 4,000
-sentences ahead (`read.ahead.rows`), where its peers are given all before they form a batch. BLEU is sacrebleu's.
+sentences ahead (`read.ahead.rows`), where its peers are given all before they form a batch. *Target tokens* are
+those an engine wrote for its best translations, ends of sentences included. BLEU is sacrebleu's.
 *As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
 letter. At the longest, where `generate()` and Dragoman put the end, CTranslate2 chooses one more word: the model of
 OPUS-MT's size, whose random weights end nothing, has none as reference there.
