@@ -72,7 +72,8 @@ final class BenchCommand implements Callable<Integer> {
             names = "--beam-size",
             split = ",",
             paramLabel = "K",
-            description = "Searches to measure, one after the other (default: the bundle's, then 1, greedy).")
+            description = "Searches to measure, one after the other (default: the bundle's, which 0 is as well, then 1,"
+                    + " greedy).")
     private List<Integer> beamSizes = new ArrayList<>();
 
     @Option(

@@ -109,7 +109,22 @@ public final class Dragoman {
             Thread.currentThread().interrupt();
             return complain("interrupted");
         }
+        if (isEnding()) {
+            return complain("stopped from outside");
+        }
         return complain("unexpected: " + exception + (debug ? "" : " (run it again with --debug to see where)"));
+    }
+
+    /** Whether a signal ends this JVM: what is still at work finds everything closed. */
+    private static boolean isEnding() {
+        Thread hook = new Thread(() -> {}, "dragoman-unused");
+        try {
+            Runtime.getRuntime().addShutdownHook(hook);
+            Runtime.getRuntime().removeShutdownHook(hook);
+            return false;
+        } catch (IllegalStateException e) {
+            return true;
+        }
     }
 
     private static int complain(String message) {

@@ -107,13 +107,18 @@ final class JoinedLinks {
         linkedSources[source] = true;
     }
 
-    /** Adds candidates beside a link whose source or target word has none yet, until there is nothing to add. */
+    /**
+     * Adds candidates beside a link whose source or target word has none yet, until there is nothing to add. A link is
+     * looked at once: words that have one keep it, so what could not be added beside it never can.
+     */
     private void grow() {
+        boolean[] lookedAt = new boolean[count];
         boolean grown = true;
         while (grown) {
             grown = false;
             for (int i = 0; i < count; i++) {
-                if (links[chosen[i]]) { // one that is added further on is visited in the same round
+                if (links[chosen[i]] && !lookedAt[i]) { // one that is added further on has its turn in the same round
+                    lookedAt[i] = true;
                     grown |= addBeside(chosen[i] % sourceWords, chosen[i] / sourceWords);
                 }
             }

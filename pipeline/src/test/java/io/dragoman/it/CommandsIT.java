@@ -131,6 +131,17 @@ class CommandsIT {
     }
 
     @Test
+    void shouldNotTakeASignalForAFaultOfItsOwn() throws Exception {
+        String[] arguments = {"bench", "--sentences", "40", "--rounds", "100000", "--beam-size", "1"};
+        try (DragomanProcess process = DragomanProcess.start(folder, arguments)) {
+            process.awaitOutput("round 1");
+            process.terminate();
+            assertEquals(143, process.await(), process.err());
+            assertFalse(process.err().contains("unexpected"), process.err());
+        }
+    }
+
+    @Test
     void shouldAlignGivenPairsAndKeepThePlaceOfABadLine() throws Exception {
         DragomanProcess process = run(
                 "Le chat noir\tThe black cat\nno tab here\nBonjour\tHello\n", "align", "--from", "fr", "--to", "en");
