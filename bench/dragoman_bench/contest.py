@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -103,8 +105,29 @@ class Contest:
                 say=say,
             )
         return Comparison(
-            self.name, self.parameters, beam, threads(), self.longest, len(self.rows), self.source, figures, warm_up
+            self.name,
+            self.parameters,
+            beam,
+            threads(),
+            self.longest,
+            len(self.rows),
+            self.source,
+            figures,
+            warm_up,
+            java(),
         )
+
+
+def java() -> str:
+    """Which Java runs Dragoman here, and whether it starts with what bin/aot-cache left."""
+    program = Path(os.environ["JAVA_HOME"]) / "bin/java" if os.environ.get("JAVA_HOME") else Path("java")
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r'version "(\d+)', said)
+    if found is None:
+        raise ValueError(f"{program} -version should say its version: was {said.strip()[:200]}")
+    cache, jars = HOME / "pipeline/target/dragoman.aot", (HOME / "pipeline/target").glob("dragoman-pipeline-*.jar")
+    warm = int(found[1]) >= 25 and cache.is_file() and all(cache.stat().st_mtime > j.stat().st_mtime for j in jars)
+    return f"Java {found[1]}" + (", started with what `bin/aot-cache` left" if warm else "")
 
 
 def threads() -> int:

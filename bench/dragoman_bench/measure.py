@@ -62,6 +62,7 @@ class Comparison:
     source: str
     rows: list[Figures]
     warm_up: float = 0.0  # seconds of what is compiled as it goes
+    java: str = ""  # that ran Dragoman
 
     def state(self) -> dict[str, Any]:
         return asdict(self)

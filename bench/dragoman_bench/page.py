@@ -51,7 +51,9 @@ def _section(found: Comparison, command: str) -> str:
     lines = [
         f"## {found.model}, beam {found.beam}\n",
         f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
-        f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds.\n",
+        f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds."
+        + (f" {found.java}." if found.java else "")
+        + "\n",
         f"`{command} {which} {found.model} --text {found.source} --sentences {found.sentences}"
         f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)}"
         + (f" --warm-up {found.warm_up:.0f}" if found.warm_up else "")

@@ -8,7 +8,7 @@ from typing import IO, Any
 import pytest
 
 from dragoman_bench.__main__ import main
-from dragoman_bench.contest import sentences
+from dragoman_bench.contest import java, sentences
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
 from dragoman_bench.page import draw, page, quantile, ratio
@@ -123,6 +123,7 @@ def test_the_page_should_say_what_was_measured(tmp_path: Path) -> None:
     assert "CTranslate2 int8: 2 x 1 threads" in text
     assert "7.3 M parameters, 2 threads, 100 sentences of x.tsv, at most 256 target tokens, 3 rounds." in text
     assert "differently" not in text
+    assert "3 rounds. Java 25.\n" in page([comparison(java="Java 25")], tmp_path / "RESULTS.svg")
     draw([comparison(), comparison(beam=1)], tmp_path / "RESULTS.svg")
     assert "default, beam 1" in (tmp_path / "RESULTS.svg").read_text(encoding="utf-8")
 
@@ -165,6 +166,19 @@ def test_sentences_should_be_the_files_shuffled_alike_each_time(tmp_path: Path) 
         file.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match="should have one or two columns in every line"):
             sentences(file, False, 3)
+
+
+def test_the_java_of_the_figures_should_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin/java"
+    program.parent.mkdir()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    for said, wanted in (('openjdk version "17.0.16" 2025-07-15', "Java 17"), ('java version "21"', "Java 21")):
+        program.write_text(f"#!/bin/sh\necho '{said}' >&2\n", encoding="utf-8")
+        program.chmod(0o755)
+        assert java() == wanted
+    program.write_text("#!/bin/sh\necho 'no idea' >&2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="should say its version: was no idea"):
+        java()
 
 
 def test_memory_should_be_the_programs_own() -> None:

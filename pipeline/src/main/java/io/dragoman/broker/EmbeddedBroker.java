@@ -142,7 +142,9 @@ public final class EmbeddedBroker implements AutoCloseable {
         settings.put("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500");
         settings.put("share.coordinator.state.topic.replication.factor", replicas);
         settings.put("share.coordinator.state.topic.min.isr", inSync);
-        settings.put("group.initial.rebalance.delay.ms", "0");
+        // Without it the first of two stream threads may be given all at once, and hear of the second with its next
+        // heartbeat, three seconds later.
+        settings.put("group.initial.rebalance.delay.ms", "100");
         settings.put("num.network.threads", "2");
         settings.put("num.io.threads", "4");
         settings.put("log.cleaner.enable", "true");
