@@ -210,7 +210,6 @@ public final class BundleVerification {
         }
     }
 
-    /** Each row's largest difference; infinite when the two are not of one size. */
     /** The file's weights where they are as many as the matrix's, which is given otherwise. */
     private static AlignmentMatrix alike(AlignmentMatrix matrix, List<float[]> weights) {
         if (weights.size() != matrix.rows() || weights.stream().anyMatch(row -> row.length != matrix.columns())) {
@@ -223,6 +222,7 @@ public final class BundleVerification {
         return new AlignmentMatrix(matrix.rows(), matrix.columns(), all);
     }
 
+    /** Each row's largest difference; infinite when the two are not of one size. */
     private static DoubleStream differences(AlignmentMatrix matrix, List<float[]> weights) {
         if (weights.size() != matrix.rows() || weights.stream().anyMatch(row -> row.length != matrix.columns())) {
             return DoubleStream.of(Double.POSITIVE_INFINITY);
