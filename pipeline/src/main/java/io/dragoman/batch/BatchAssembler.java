@@ -88,12 +88,17 @@ public final class BatchAssembler<T> {
         return waiting.size();
     }
 
+    /** About how many batches could be full. */
+    public long fullBatches() {
+        return Math.max(waiting.size() / limits.rows(), waitingTokens / limits.paddedTokens());
+    }
+
     /** Nanoseconds until a batch is due, 0 when one is; empty when nobody waits. */
     public Optional<Long> dueIn(long now) {
         if (waiting.isEmpty()) {
             return Optional.empty();
         }
-        if (waiting.size() >= limits.rows() || waitingTokens >= limits.paddedTokens()) {
+        if (fullBatches() > 0) {
             return Optional.of(0L);
         }
         long oldest = waiting.stream().mapToLong(Waiting::since).min().orElse(now);

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -43,6 +44,8 @@ import org.slf4j.LoggerFactory;
 public final class TranslationService implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(TranslationService.class);
     private static final long[] FREE = {};
+    /** Full batches that wait. */
+    private static final int BUSY = 4;
 
     /** What was submitted together: however many of it fail, it counts as one failure. Guarded by the lock. */
     private static final class Group {
@@ -77,6 +80,7 @@ public final class TranslationService implements AutoCloseable {
     private final Condition changed = lock.newCondition();
     private final BatchAssembler<Job> queue;
     private final List<Thread> workers = new ArrayList<>();
+    private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
     private boolean closed;
     private @Nullable ModelException broken;
     private int failuresInARow;
@@ -173,6 +177,21 @@ public final class TranslationService implements AutoCloseable {
         }
     }
 
+    /** Has {@code listener} called, by a worker, whenever it is known what became of all sentences of a batch. */
+    public void whenBatchEnds(Runnable listener) {
+        listeners.add(listener);
+    }
+
+    /** Whether there is more to do than can be done soon: what has yet to come need not hurry. */
+    public boolean isBusy() {
+        lock.lock();
+        try {
+            return queue.fullBatches() >= BUSY;
+        } finally {
+            lock.unlock();
+        }
+    }
+
     /** Why the model counts as broken, if it does. */
     public Optional<String> fault() {
         lock.lock();
@@ -229,6 +248,7 @@ public final class TranslationService implements AutoCloseable {
                     translate(wanted);
                 } finally {
                     addInFlight(-wanted.size());
+                    listeners.forEach(Runnable::run);
                 }
             }
         }

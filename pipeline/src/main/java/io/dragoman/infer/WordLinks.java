@@ -29,11 +29,15 @@ public final class WordLinks {
     /** Every token is a word of its own, so that there is nothing to merge; a list of the caller's own. */
     public static List<Link> overTokens(
             TokenizedText source, TokenizedText target, AlignmentMatrix matrix, LinkChoice choice) {
-        return links(
-                matrix,
-                everyOne(source.wordTokens().size()),
-                everyOne(target.wordTokens().size()),
-                choice);
+        int[] sources = everyOne(source.wordTokens().size());
+        int[] targets = everyOne(target.wordTokens().size());
+        if (sources.length == 0 || targets.length == 0) {
+            return new ArrayList<>();
+        }
+        int columns = columnWords(matrix, sources, choice).length;
+        float[][] weights = new float[targets.length][];
+        Arrays.setAll(weights, row -> tokenRow(matrix, row, columns, choice));
+        return chosen(weights, sources, targets, choice);
     }
 
     private static int[] everyOne(int tokens) {
@@ -101,10 +105,16 @@ public final class WordLinks {
         if (sourceWords.length == 0 || targetWords.length == 0) {
             return new ArrayList<>();
         }
-        int[] sources = distinct(sourceWords);
-        int[] targets = distinct(targetWords);
-        int words = sources[sources.length - 1] + 1;
         float[][] weights = merged(matrix, sourceWords, targetWords, choice);
+        return chosen(weights, distinct(sourceWords), distinct(targetWords), choice);
+    }
+
+    /**
+     * @param weights over words [V, W], or [V, W + 1] when the end is kept
+     * @param sources the words that have tokens, ascending; {@code targets} likewise
+     */
+    private static List<Link> chosen(float[][] weights, int[] sources, int[] targets, LinkChoice choice) {
+        int words = sources[sources.length - 1] + 1;
         if (choice.joined() != null) {
             return JoinedLinks.of(weights, sources, targets, choice);
         }

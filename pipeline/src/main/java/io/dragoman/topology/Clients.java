@@ -3,23 +3,26 @@ package io.dragoman.topology;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.Map;
+import java.util.Set;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.Producer;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.streams.KafkaClientSupplier;
 
 /**
  * The Kafka clients that Kafka Streams would make for itself, but for the consumer of the sentences: its polls are
- * {@link ExtendedPoll}s. (With {@code group.protocol=streams} Kafka Streams makes its own, whose polls are plain.)
+ * {@link ReadyPoll}s. (With {@code group.protocol=streams} Kafka Streams makes its own, whose polls are plain.)
  *
- * @param readAhead sentences that a poll may bring
+ * @param readAhead sentences that a stream thread may have read and not got
  */
 record Clients(LookAhead lookAhead, int readAhead) implements KafkaClientSupplier {
     @Override
@@ -35,7 +38,7 @@ record Clients(LookAhead lookAhead, int readAhead) implements KafkaClientSupplie
     @Override
     public Consumer<byte[], byte[]> getConsumer(Map<String, Object> settings) {
         int part = Integer.parseInt(String.valueOf(settings.get(ConsumerConfig.MAX_POLL_RECORDS_CONFIG)));
-        return new SentenceConsumer(settings, new ExtendedPoll(lookAhead::isWaiting, readAhead, part));
+        return new SentenceConsumer(settings, new ReadyPoll(lookAhead, readAhead, part));
     }
 
     @Override
@@ -53,21 +56,57 @@ record Clients(LookAhead lookAhead, int readAhead) implements KafkaClientSupplie
     }
 
     private static final class SentenceConsumer extends KafkaConsumer<byte[], byte[]> {
-        private final ExtendedPoll extended;
+        private final ReadyPoll ready;
 
-        SentenceConsumer(Map<String, Object> settings, ExtendedPoll extended) {
+        SentenceConsumer(Map<String, Object> settings, ReadyPoll ready) {
             super(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-            this.extended = extended;
+            this.ready = ready;
         }
 
         @Override
         public void subscribe(Collection<String> topics, ConsumerRebalanceListener listener) {
-            super.subscribe(topics, extended.watching(listener));
+            super.subscribe(topics, ready.watching(listener, this));
+        }
+
+        @Override
+        public void unsubscribe() {
+            super.unsubscribe();
+            ready.leaveAll();
         }
 
         @Override
         public ConsumerRecords<byte[], byte[]> poll(Duration timeout) {
-            return extended.poll(timeout, super::poll, this);
+            return ready.poll(timeout, super::poll, this);
+        }
+
+        @Override
+        public long position(TopicPartition partition) {
+            Long held = ready.position(partition);
+            return held != null ? held : super.position(partition);
+        }
+
+        @Override
+        public void seek(TopicPartition partition, long offset) {
+            super.seek(partition, offset);
+            ready.leave(Set.of(partition));
+        }
+
+        @Override
+        public void seek(TopicPartition partition, OffsetAndMetadata place) {
+            super.seek(partition, place);
+            ready.leave(Set.of(partition));
+        }
+
+        @Override
+        public void seekToBeginning(Collection<TopicPartition> partitions) {
+            super.seekToBeginning(partitions);
+            ready.leave(partitions);
+        }
+
+        @Override
+        public void seekToEnd(Collection<TopicPartition> partitions) {
+            super.seekToEnd(partitions);
+            ready.leave(partitions);
         }
     }
 }

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.apache.kafka.common.header.Headers;
+import org.jspecify.annotations.Nullable;
 
 /** A record read, cut into pieces, tokenized and handed to its model: the way in that the look-ahead and the processor share. */
 final class Intake {
@@ -43,15 +44,62 @@ final class Intake {
         /**
          * @param outcomes one for each piece
          * @param submitted when they went into the queue, by {@link System#nanoTime}
+         * @param turn whether all before it in its partition is known
          */
         record UnderWay(
-                SourceText text, Pieces pieces, Route route, List<CompletableFuture<Outcome>> outcomes, long submitted)
+                SourceText text,
+                Pieces pieces,
+                Route route,
+                List<CompletableFuture<Outcome>> outcomes,
+                long submitted,
+                Turn turn)
                 implements Taken {
             @Override
             public boolean isKnown() {
                 return outcomes.stream().allMatch(CompletableFuture::isDone);
             }
+
+            /**
+             * Its turn has come, and somebody waits for it: what of it waits for a batch goes with the next ones.
+             *
+             * @return since when that is so, by {@link System#nanoTime}
+             */
+            long awaited() {
+                if (turn.begin()) {
+                    route.service().hurry(outcomes);
+                }
+                return turn.since();
+            }
         }
+    }
+
+    /** When it was first waited for. Threading: of the stream thread that has the partition. */
+    static final class Turn {
+        private volatile @Nullable Long since;
+
+        /** False when it has begun before. */
+        private boolean begin() {
+            if (since != null) {
+                return false;
+            }
+            since = System.nanoTime();
+            return true;
+        }
+
+        private long since() {
+            Long begun = since;
+            return begun == null ? System.nanoTime() : begun;
+        }
+    }
+
+    /** Has {@code listener} called whenever more is known. */
+    void whenKnown(Runnable listener) {
+        routes.values().forEach(route -> route.service().whenBatchEnds(listener));
+    }
+
+    /** Whether more was taken than can be worked on soon. */
+    boolean isBusy() {
+        return routes.values().stream().anyMatch(route -> route.service().isBusy());
     }
 
     /** Both steps. */
@@ -92,7 +140,8 @@ final class Intake {
                             .submit(
                                     pieces.list().stream().map(Piece::tokens).toList(),
                                     text.priority().or(atLeast)),
-                    System.nanoTime());
+                    System.nanoTime(),
+                    new Turn());
         }
         return refused(
                 text,

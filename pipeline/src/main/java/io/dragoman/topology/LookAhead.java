@@ -5,12 +5,14 @@ import io.dragoman.ingest.Ingested;
 import io.dragoman.ingest.Origin;
 import io.dragoman.metrics.Meters;
 import io.dragoman.metrics.Metric;
+import java.time.Duration;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
@@ -26,9 +28,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <ol>
  *   <li>A stream thread polls it. {@link LookAheadInterceptor} calls {@link #submit}: it is tokenized and queued.
- *   <li>Kafka Streams keeps the record in its own buffer, in order, and counts it as unread.
- *   <li>Its turn comes: {@link TranslateProcessor} calls {@link #take} and waits for the result. Then it forwards the
- *       records made from it, and only now does its offset become one that may be committed, in the same transaction as
+ *   <li>{@link ReadyPoll} holds the record back, in order, until it {@link #isDue}: until its result is known.
+ *   <li>Its turn comes: Kafka Streams gets it, and {@link TranslateProcessor} calls {@link #take}. It forwards the
+ *       records made from the result, and only now does its offset become one that may be committed, in the same transaction as
  *       they are.
  *   <li>After a crash the offset was not committed, so another instance polls the record again: nothing is kept but the
  *       input topic itself.
@@ -53,27 +55,80 @@ import org.jspecify.annotations.Nullable;
  *   <li><b>The instance ends</b>: {@link #stop} first, so that nothing is looked ahead whose turn will not come.
  * </ul>
  *
- * <p>Memory: one entry for each record in Kafka Streams' buffers, bounded by {@code read.ahead.rows} for each partition
- * plus one poll. Threading: shared by all stream threads of the instance.
+ * <p>Memory: one entry for each record that is held back or in Kafka Streams' buffers, of a stream thread at most {@code
+ * read.ahead.rows} and one poll. Threading: shared by all stream threads of the instance.
  */
-final class LookAhead {
+final class LookAhead implements ReadyPoll.Results {
     private static final ConcurrentSkipListMap<Long, Intake.Taken> NONE = new ConcurrentSkipListMap<>();
 
     private final String topic;
     private final Intake intake;
+    private final Duration patience;
     private final Meters meters;
     private final Map<Integer, ConcurrentSkipListMap<Long, Intake.Taken>> taken = new ConcurrentHashMap<>();
     /** Of each partition, the stream thread that read from it last. */
     private final Map<Integer, Thread> readers = new ConcurrentHashMap<>();
 
     private final AtomicLong forgotten = new AtomicLong();
+    private final Object bell = new Object();
+    /** Guarded by the bell. */
+    private long rung;
+
     private volatile boolean stopped;
 
-    LookAhead(String topic, Intake intake, Meters meters) {
+    /** @param patience how long a record whose turn has come is waited for before it goes to the processor unknown */
+    LookAhead(String topic, Intake intake, Duration patience, Meters meters) {
         this.meters = meters;
         meters.watch(Metric.READ_AHEAD_RECORDS, this::size);
         this.topic = topic;
         this.intake = intake;
+        this.patience = patience;
+        intake.whenKnown(this::ring);
+    }
+
+    private void ring() {
+        synchronized (bell) {
+            rung++;
+            bell.notifyAll();
+        }
+    }
+
+    @Override
+    public boolean isEnding() {
+        return stopped;
+    }
+
+    @Override
+    public boolean isBusy() {
+        return intake.isBusy();
+    }
+
+    @Override
+    public long rung() {
+        synchronized (bell) {
+            return rung;
+        }
+    }
+
+    @Override
+    public void await(long before, Duration most) throws InterruptedException {
+        long end = System.nanoTime() + most.toNanos();
+        synchronized (bell) {
+            for (long left = end - System.nanoTime(); rung == before && left > 0; left = end - System.nanoTime()) {
+                TimeUnit.NANOSECONDS.timedWait(bell, left);
+            }
+        }
+    }
+
+    /** What nothing is known of was not looked ahead, and is not waited for. */
+    @Override
+    public boolean isDue(ConsumerRecord<byte[], byte[]> record) {
+        Intake.Taken found = taken.getOrDefault(record.partition(), NONE).get(record.offset());
+        if (stopped || found == null || found.isKnown()) {
+            return true;
+        }
+        return found instanceof Intake.Taken.UnderWay underWay
+                && System.nanoTime() - underWay.awaited() >= patience.toNanos();
     }
 
     /** Submits every record of the input topic that is not submitted yet; tombstones are left to the processor. */
@@ -132,15 +187,9 @@ final class LookAhead {
         return found != null ? found : intake.take(origin, headers, value);
     }
 
-    /** Whether nothing that the calling stream thread read waits for its turn. */
+    /** Whether nothing that the calling stream thread read can be published now, and not enough waits to keep the models busy. */
     boolean isDrained() {
-        return heads().isEmpty();
-    }
-
-    /** Whether nothing that the calling stream thread read is known yet, so that it could only wait. */
-    boolean isWaiting() {
-        List<Intake.Taken> heads = heads();
-        return !stopped && !heads.isEmpty() && heads.stream().noneMatch(Intake.Taken::isKnown);
+        return heads().stream().noneMatch(Intake.Taken::isKnown) && !isBusy();
     }
 
     /** What comes next of each partition that the calling stream thread reads. */
@@ -167,6 +216,7 @@ final class LookAhead {
     /** The instance ends: what is polled from now on is not looked ahead, because its turn will not come. */
     void stop() {
         stopped = true;
+        ring();
     }
 
     /** How many were submitted and forgotten before their turn came: whoever has their partition now translates them again. */

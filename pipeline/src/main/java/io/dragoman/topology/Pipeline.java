@@ -74,12 +74,12 @@ public final class Pipeline implements AutoCloseable {
     private static final int TOKENS_ON_GPU = 16_384;
     /** Of a partition, for each sentence read ahead: less than one takes, because a thread reads several partitions. */
     private static final long FETCHED_BYTES = 64;
-    /** An extended poll brings {@code read.ahead.rows} in so many, when they wait already. */
+    /** So many polls bring {@code read.ahead.rows}: small ones, so that more is read while results are published. */
     private static final int POLLS = 4;
 
     private static final int THREAD_REPLACEMENTS = 10;
-    /** A poll that began before the look-ahead stopped has handed its records on within this. */
-    private static final Duration LAST_POLL = Duration.ofMillis(200);
+    /** How often is looked whether what was read is published, when the instance ends. */
+    private static final Duration DRAIN_INTERVAL = Duration.ofMillis(10);
     /** For the last commit and for leaving the group, after the drain. */
     private static final Duration FAREWELL = Duration.ofSeconds(8);
 
@@ -110,7 +110,10 @@ public final class Pipeline implements AutoCloseable {
         this.registry = registry(config);
         this.drain = config.millis(DragomanConfig.DRAIN_TIMEOUT_MS);
         this.lookAhead = new LookAhead(
-                config.topics().sentences(), new Intake(reader(config, routes, registry), routes), metrics.meters());
+                config.topics().sentences(),
+                new Intake(reader(config, routes, registry), routes),
+                config.millis(DragomanConfig.MODEL_TIMEOUT_MS),
+                metrics.meters());
         Map<String, Object> settings = streamsSettings(config, lookAhead);
         this.staticMember = settings.containsKey("main.consumer.group.instance.id")
                 || settings.containsKey("group.instance.id")
@@ -392,8 +395,6 @@ public final class Pipeline implements AutoCloseable {
         settings.put("consumer.session.timeout.ms", "10000");
         settings.put("consumer.heartbeat.interval.ms", "3000");
         settings.put("consumer.max.poll.interval.ms", "300000");
-        // A stream thread polls again only when all it polled is processed: what one poll brings is what batches are
-        // picked from. An extended poll has room for several of these.
         int readAhead = config.integer(DragomanConfig.READ_AHEAD_ROWS);
         settings.put("consumer.max.poll.records", String.valueOf(Math.max(1, readAhead / POLLS)));
         settings.put("consumer.max.partition.fetch.bytes", String.valueOf(fetchedBytes(readAhead)));
@@ -402,10 +403,16 @@ public final class Pipeline implements AutoCloseable {
         // Between two commits a partition gets more than the usual 16 KiB: each part of it would be a request of its
         // own.
         settings.put("producer.batch.size", "131072");
+        if (config.string(DragomanConfig.PROCESSING_GUARANTEE).equals(StreamsConfig.EXACTLY_ONCE_V2)) {
+            // Nobody sees a record before its transaction commits: they leave together then, in one request.
+            settings.put("producer.linger.ms", String.valueOf(2 * config.integer(DragomanConfig.COMMIT_INTERVAL_MS)));
+        }
         settings.put("enable.metrics.push", "false");
         settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, readAhead);
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, config.integer(DragomanConfig.STREAM_THREADS));
-        settings.put(StreamsConfig.POLL_MS_CONFIG, "20");
+        settings.put(StreamsConfig.POLL_MS_CONFIG, "50");
+        // A task has one partition, and none to wait for so that their records merge by time.
+        settings.put(StreamsConfig.MAX_TASK_IDLE_MS_CONFIG, StreamsConfig.MAX_TASK_IDLE_MS_DISABLED);
         settings.putAll(config.kafka());
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, config.list(DragomanConfig.BOOTSTRAP_SERVERS));
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, config.string(DragomanConfig.APPLICATION_ID));
@@ -522,22 +529,22 @@ public final class Pipeline implements AutoCloseable {
     /**
      * Finishes what was read, within {@code drain.timeout.ms}, commits, and leaves the group unless it is a static member.
      *
-     * <p>A stream thread that is told to end processes everything it has polled, but not what the poll under way brings:
-     * so nothing is looked ahead any more a moment before. When the time is up, pausing makes the threads stop after the
-     * record they are at, and end as cleanly as if they were done.
+     * <p>A stream thread that is told to end drops what its consumer holds back: so it is told when nothing is any more.
+     * When the time is up, pausing makes the threads stop after the record they are at, and end as cleanly as if they
+     * were done.
      */
     @Override
     public void close() {
+        long end = System.nanoTime() + drain.toNanos();
         lookAhead.stop();
-        if (streams.state().isRunningOrRebalancing()) {
-            awaitLastPoll();
-        }
-        CompletableFuture.delayedExecutor(drain.toMillis(), TimeUnit.MILLISECONDS)
+        awaitPublished(end);
+        Duration left = Duration.ofNanos(Math.max(0, end - System.nanoTime()));
+        CompletableFuture.delayedExecutor(left.toMillis(), TimeUnit.MILLISECONDS)
                 .execute(streams::pause);
         CloseOptions.GroupMembershipOperation membership = staticMember
                 ? CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP
                 : CloseOptions.GroupMembershipOperation.LEAVE_GROUP;
-        streams.close(CloseOptions.timeout(drain.plus(FAREWELL)).withGroupMembershipOperation(membership));
+        streams.close(CloseOptions.timeout(left.plus(FAREWELL)).withGroupMembershipOperation(membership));
         routes.values().forEach(Pipeline::closeRoute);
         MetricsServer served = server;
         if (served != null) {
@@ -546,9 +553,11 @@ public final class Pipeline implements AutoCloseable {
         metrics.close();
     }
 
-    private static void awaitLastPoll() {
+    private void awaitPublished(long end) {
         try {
-            Thread.sleep(LAST_POLL.toMillis());
+            while (lookAhead.size() > 0 && streams.state().isRunningOrRebalancing() && System.nanoTime() < end) {
+                Thread.sleep(DRAIN_INTERVAL.toMillis());
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

@@ -31,7 +31,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Waits for a record's result and forwards what is made from it, with the record's key, timestamp and headers.
+ * Forwards what is made from a record's result, with the record's key, timestamp and headers. The result is known when a record
+ * comes from a {@link ReadyPoll}; otherwise it is waited for.
  *
  * <p>A failure that is not the sentence's own fault (the model is broken, no result in time) is thrown: the instance
  * stops with its offsets uncommitted, and nothing is lost.
@@ -53,7 +54,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     private final Counter published;
     private @Nullable ProcessorContext<byte[], byte[]> context;
 
-    /** @param commitWhenDrained ask for a commit whenever nothing that was read is left to do */
+    /** @param commitWhenDrained ask for a commit whenever {@link LookAhead#isDrained} */
     TranslateProcessor(
             LookAhead lookAhead,
             OutputRecords output,
@@ -113,9 +114,8 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         Intake.Taken.UnderWay underWay = (Intake.Taken.UnderWay) taken;
         List<CompletableFuture<Outcome>> outcomes = underWay.outcomes();
         Route route = underWay.route();
-        route.service().hurry(outcomes);
         List<Outcome.Translated> results = new ArrayList<>(outcomes.size());
-        Patience patience = new Patience(outcomes);
+        Patience patience = new Patience(outcomes, underWay.awaited());
         for (int i = 0; i < outcomes.size(); i++) {
             Outcome outcome;
             try {
@@ -193,10 +193,11 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
     /** Waits for all pieces of a text together for as long as for one that is alone. */
     private final class Patience {
         private final List<CompletableFuture<Outcome>> outcomes;
-        private final long end = System.nanoTime() + timeout.toNanos();
+        private final long end;
 
-        Patience(List<CompletableFuture<Outcome>> outcomes) {
+        Patience(List<CompletableFuture<Outcome>> outcomes, long since) {
             this.outcomes = outcomes;
+            this.end = since + timeout.toNanos();
         }
 
         /** @throws TimeoutException when some pieces are done: the model works, the text has more than it gets through */

@@ -67,12 +67,12 @@ class DragomanConfigTest {
         expected.put("alignment.max.bytes", "900000");
         expected.put("rejection.max.value.bytes", "500000");
         expected.put("processing.guarantee", "exactly_once_v2");
-        expected.put("commit.interval.ms", "100");
+        expected.put("commit.interval.ms", "250");
         expected.put("commit.when.drained", "true");
         expected.put("metrics.port", "0");
         expected.put("metrics.host", "127.0.0.1");
-        expected.put("stream.threads", "2");
-        expected.put("read.ahead.rows", "1000");
+        expected.put("stream.threads", "1");
+        expected.put("read.ahead.rows", "2000");
         expected.put("drain.timeout.ms", "20000");
         Map<String, String> found = new LinkedHashMap<>();
         DragomanConfig.DEFINITION

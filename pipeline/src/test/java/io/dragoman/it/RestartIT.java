@@ -25,7 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** A pipeline process is killed while sentences wait and run; nothing is lost, doubled or out of order. */
 class RestartIT {
-    private static final int SENTENCES = 450;
+    private static final int SENTENCES = 1500;
 
     @TempDir(cleanup = CleanupMode.NEVER)
     static Path folder;

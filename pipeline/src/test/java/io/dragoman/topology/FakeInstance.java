@@ -76,7 +76,7 @@ final class FakeInstance implements AutoCloseable {
                 new LanguagePair("fr", "en"),
                 routes.keySet(),
                 settings.characters);
-        lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes), settings.meters);
+        lookAhead = new LookAhead(TOPICS.sentences(), new Intake(reader, routes), settings.timeout, settings.meters);
         OutputRecords output = new OutputRecords(new OutputRecords.Settings(
                 RecordEncoder.singleObject(),
                 TOPICS.translations(),

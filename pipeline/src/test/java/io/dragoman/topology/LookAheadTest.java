@@ -14,6 +14,7 @@ import io.dragoman.infer.FakeTranslationModel;
 import io.dragoman.infer.Outcome;
 import io.dragoman.ingest.Origin;
 import io.dragoman.ingest.Refusal;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -109,19 +110,107 @@ class LookAheadTest {
     }
 
     @Test
-    void shouldBeDrainedWhenNothingThatTheThreadReadIsLeft() throws Exception {
+    void shouldBeDrainedWhenNothingThatTheThreadReadCanBePublished() throws Exception {
         assertTrue(lookAhead.isDrained());
         Thread other = new Thread(() -> lookAhead.submit(poll(List.of(polled(TOPIC, 2, 10, text("le noir"))))));
         other.start();
         other.join();
+        awaitDue(2, 10);
         assertTrue(lookAhead.isDrained()); // what another thread read is not waited for
         lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")), polled(TOPIC, 1, 10, text("chat")))));
+        awaitDue(0, 10);
+        awaitDue(1, 10);
         assertFalse(lookAhead.isDrained());
         take(0, 10, "le chat");
         assertFalse(lookAhead.isDrained());
         lookAhead.forget(1);
         assertTrue(lookAhead.isDrained());
         assertEquals(1, lookAhead.size());
+    }
+
+    @Test
+    void shouldNotBeDrainedWhileSeveralBatchesWait() throws Exception {
+        try (FakeInstance oneByOne = FakeInstance.of(model).singly().start()) {
+            CountDownLatch begun = new CountDownLatch(1);
+            CountDownLatch until = new CountDownLatch(1);
+            model.waiting(begun, until);
+            LookAhead ahead = oneByOne.lookAhead();
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
+            assertTrue(begun.await(30, TimeUnit.SECONDS));
+            assertTrue(ahead.isDrained(), "more will not come before the run ends");
+            for (int offset = 2; offset < 5; offset++) {
+                ahead.submit(poll(List.of(polled(TOPIC, 0, offset, text("chat")))));
+            }
+            assertTrue(ahead.isDrained(), "the next ones are soon done");
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 5, text("noir")))));
+            assertFalse(ahead.isDrained());
+            until.countDown();
+        }
+    }
+
+    /** As a stream thread waits for it. */
+    private void awaitDue(int partition, long offset) throws InterruptedException {
+        long rung = lookAhead.rung();
+        while (!lookAhead.isDue(polled(TOPIC, partition, offset, text("")))) {
+            lookAhead.await(rung, Duration.ofSeconds(30));
+            rung = lookAhead.rung();
+        }
+    }
+
+    @Test
+    void shouldTellWhenAResultIsKnown() throws Exception {
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch until = new CountDownLatch(1);
+        model.waiting(begun, until);
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")))));
+        assertTrue(begun.await(30, TimeUnit.SECONDS));
+        long rung = lookAhead.rung();
+        assertFalse(lookAhead.isDue(polled(TOPIC, 0, 10, text("le chat"))));
+        lookAhead.await(rung, Duration.ofMillis(1));
+        assertEquals(rung, lookAhead.rung(), "the time was up");
+        until.countDown();
+        lookAhead.await(rung, Duration.ofSeconds(30));
+        assertTrue(lookAhead.isDue(polled(TOPIC, 0, 10, text("le chat"))));
+    }
+
+    @Test
+    void shouldWaitForNoRecordThatItKnowsNothingOf() {
+        assertTrue(lookAhead.isDue(polled(TOPIC, 0, 10, text("le chat"))));
+        lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text(" ")), polled(TOPIC, 0, 11, null))));
+        assertTrue(lookAhead.isDue(polled(TOPIC, 0, 10, text(" "))), "a refusal is known at once");
+        assertTrue(lookAhead.isDue(polled(TOPIC, 0, 11, null)), "so is a tombstone");
+    }
+
+    @Test
+    void shouldWaitNoLongerThanThePatienceOfItsProcessor() throws Exception {
+        CountDownLatch until = new CountDownLatch(1);
+        model.waiting(new CountDownLatch(1), until);
+        try (FakeInstance impatient =
+                FakeInstance.of(model).timeout(Duration.ofMillis(50)).start()) {
+            LookAhead ahead = impatient.lookAhead();
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le chat")))));
+            assertFalse(ahead.isDue(polled(TOPIC, 0, 10, text("le chat"))));
+            Thread.sleep(50);
+            assertTrue(ahead.isDue(polled(TOPIC, 0, 10, text("le chat"))));
+            until.countDown();
+        }
+    }
+
+    @Test
+    void shouldHurryWhatIsWaitedFor() throws Exception {
+        try (FakeInstance oneByOne = FakeInstance.of(model).singly().start()) {
+            CountDownLatch begun = new CountDownLatch(1);
+            CountDownLatch until = new CountDownLatch(1);
+            model.waiting(begun, until);
+            LookAhead ahead = oneByOne.lookAhead();
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
+            assertTrue(begun.await(30, TimeUnit.SECONDS));
+            ahead.submit(poll(List.of(polled(TOPIC, 0, 2, text("chat")), polled(TOPIC, 1, 1, text("noir")))));
+            assertFalse(ahead.isDue(polled(TOPIC, 1, 1, text("noir"))));
+            until.countDown();
+            translated(ahead.take(origin(0, 2), new RecordHeaders(), text("chat")));
+            assertEquals(List.of(List.of("le"), List.of("noir"), List.of("chat")), model.runs());
+        }
     }
 
     @Test
@@ -145,7 +234,12 @@ class LookAheadTest {
     @Test
     void shouldLookAheadNoMoreOnceTheInstanceEnds() throws Exception {
         lookAhead.submit(poll(List.of(polled(TOPIC, 0, 10, text("le")))));
+        assertFalse(lookAhead.isEnding());
+        long rung = lookAhead.rung();
         lookAhead.stop();
+        assertTrue(lookAhead.isEnding());
+        assertTrue(lookAhead.rung() > rung, "who waits for results hears of it");
+        assertTrue(lookAhead.isDue(polled(TOPIC, 0, 10, text("le"))));
         lookAhead.submit(poll(List.of(polled(TOPIC, 0, 11, text("chat")))));
         assertEquals(1, lookAhead.size());
         translated(take(0, 10, "le"));
