@@ -13,6 +13,7 @@ import io.dragoman.ingest.SourceTextReader;
 import io.dragoman.tokenize.Piece;
 import io.dragoman.tokenize.Segmentation;
 import io.dragoman.tokenize.Segmentation.Pieces;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -59,36 +60,40 @@ final class Intake {
                 return outcomes.stream().allMatch(CompletableFuture::isDone);
             }
 
-            /**
-             * Its turn has come, and somebody waits for it: what of it waits for a batch goes with the next ones.
-             *
-             * @return since when that is so, by {@link System#nanoTime}
-             */
-            long awaited() {
-                if (turn.begin()) {
+            /** Its turn has come, and somebody waits for it: for so long since that was first so. */
+            Duration awaited() {
+                return turn.awaited();
+            }
+
+            /** What of it waits for a batch goes with the next ones. */
+            void hurry() {
+                if (turn.hurry()) {
                     route.service().hurry(outcomes);
                 }
-                return turn.since();
             }
         }
     }
 
-    /** When it was first waited for. Threading: of the stream thread that has the partition. */
+    /** Since when a record is waited for. Threading: of the stream thread that has the partition. */
     static final class Turn {
         private volatile @Nullable Long since;
+        private volatile boolean hurried;
 
-        /** False when it has begun before. */
-        private boolean begin() {
-            if (since != null) {
-                return false;
+        private Duration awaited() {
+            long now = System.nanoTime();
+            Long begun = since;
+            if (begun == null) {
+                since = now;
+                return Duration.ZERO;
             }
-            since = System.nanoTime();
-            return true;
+            return Duration.ofNanos(now - begun);
         }
 
-        private long since() {
-            Long begun = since;
-            return begun == null ? System.nanoTime() : begun;
+        /** False when it was before. */
+        private boolean hurry() {
+            boolean first = !hurried;
+            hurried = true;
+            return first;
         }
     }
 

@@ -60,6 +60,11 @@ import org.jspecify.annotations.Nullable;
  */
 final class LookAhead implements ReadyPoll.Results {
     private static final ConcurrentSkipListMap<Long, Intake.Taken> NONE = new ConcurrentSkipListMap<>();
+    /**
+     * Whoever is first of a partition stands far ahead in the line of those that wait for a batch, too. To put all of them before
+     * everybody else would make urgent sentences wait for them; but none should wait for long.
+     */
+    private static final Duration HURRY = Duration.ofMillis(250);
 
     private final String topic;
     private final Intake intake;
@@ -127,8 +132,12 @@ final class LookAhead implements ReadyPoll.Results {
         if (stopped || found == null || found.isKnown()) {
             return true;
         }
-        return found instanceof Intake.Taken.UnderWay underWay
-                && System.nanoTime() - underWay.awaited() >= patience.toNanos();
+        Intake.Taken.UnderWay underWay = (Intake.Taken.UnderWay) found;
+        Duration awaited = underWay.awaited();
+        if (awaited.compareTo(HURRY) >= 0) {
+            underWay.hurry();
+        }
+        return awaited.compareTo(patience) >= 0;
     }
 
     /** Submits every record of the input topic that is not submitted yet; tombstones are left to the processor. */

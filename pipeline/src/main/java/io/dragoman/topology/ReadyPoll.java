@@ -165,11 +165,10 @@ final class ReadyPoll {
         if (held.isEmpty()) {
             read(timeout, once, consumer);
             heldSince = lastRead;
+        } else if (isTimeToRead()) {
+            read(Duration.ZERO, once, consumer);
         }
         while (true) {
-            if (!rebalanced && isTimeToRead()) {
-                read(lastRead - heldSince < INTERVAL.toNanos() ? patience(end) : Duration.ZERO, once, consumer);
-            }
             long rung = results.rung();
             ConsumerRecords<byte[], byte[]> ready = isTimeToBring() ? ready(consumer) : ConsumerRecords.empty();
             long now = System.nanoTime();
@@ -177,7 +176,9 @@ final class ReadyPoll {
             if (!ready.isEmpty() || held.isEmpty() || rebalanced || now >= end) {
                 return ready;
             }
-            if (!isTimeToRead()) {
+            if (isTimeToRead()) {
+                read(lastRead - heldSince < INTERVAL.toNanos() ? patience(end) : Duration.ZERO, once, consumer);
+            } else {
                 await(rung, Math.min(end, lastRead + interval()) - now);
             }
         }

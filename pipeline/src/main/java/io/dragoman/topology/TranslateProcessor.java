@@ -116,6 +116,7 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         Route route = underWay.route();
         List<Outcome.Translated> results = new ArrayList<>(outcomes.size());
         Patience patience = new Patience(outcomes, underWay.awaited());
+        underWay.hurry();
         for (int i = 0; i < outcomes.size(); i++) {
             Outcome outcome;
             try {
@@ -195,9 +196,9 @@ final class TranslateProcessor implements Processor<byte[], byte[], byte[], byte
         private final List<CompletableFuture<Outcome>> outcomes;
         private final long end;
 
-        Patience(List<CompletableFuture<Outcome>> outcomes, long since) {
+        Patience(List<CompletableFuture<Outcome>> outcomes, Duration awaited) {
             this.outcomes = outcomes;
-            this.end = since + timeout.toNanos();
+            this.end = System.nanoTime() + timeout.minus(awaited).toNanos();
         }
 
         /** @throws TimeoutException when some pieces are done: the model works, the text has more than it gets through */

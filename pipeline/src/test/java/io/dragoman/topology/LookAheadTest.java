@@ -207,6 +207,8 @@ class LookAheadTest {
             assertTrue(begun.await(30, TimeUnit.SECONDS));
             ahead.submit(poll(List.of(polled(TOPIC, 0, 2, text("chat")), polled(TOPIC, 1, 1, text("noir")))));
             assertFalse(ahead.isDue(polled(TOPIC, 1, 1, text("noir"))));
+            Thread.sleep(250); // it has been waited for that long
+            assertFalse(ahead.isDue(polled(TOPIC, 1, 1, text("noir"))));
             until.countDown();
             translated(ahead.take(origin(0, 2), new RecordHeaders(), text("chat")));
             assertEquals(List.of(List.of("le"), List.of("noir"), List.of("chat")), model.runs());

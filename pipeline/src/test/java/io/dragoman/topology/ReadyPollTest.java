@@ -234,6 +234,19 @@ class ReadyPollTest {
     }
 
     @Test
+    void shouldBringWhatIsKnownAtOnce() {
+        results.know("0/0");
+        List<String> polls = new ArrayList<>();
+        consumer.schedulePollTask(() -> {
+            polls.add("first");
+            arrive(FIRST, 0, 1);
+        });
+        consumer.schedulePollTask(() -> polls.add("second"));
+        assertEquals(List.of("0/0"), places(poll()));
+        assertEquals(List.of("first"), polls, "it does not read on before");
+    }
+
+    @Test
     void shouldReturnWhenNothingIsHeld() {
         assertTrue(poll().isEmpty());
         assertEquals(0, results.awaited);
