@@ -45,7 +45,7 @@ final class Intake {
         /**
          * @param outcomes one for each piece
          * @param submitted when they went into the queue, by {@link System#nanoTime}
-         * @param turn whether all before it in its partition is known
+         * @param turn since when it is waited for
          */
         record UnderWay(
                 SourceText text,

@@ -405,7 +405,8 @@ public final class Pipeline implements AutoCloseable {
         settings.put("producer.batch.size", "131072");
         if (config.string(DragomanConfig.PROCESSING_GUARANTEE).equals(StreamsConfig.EXACTLY_ONCE_V2)) {
             // Nobody sees a record before its transaction commits: they leave together then, in one request.
-            settings.put("producer.linger.ms", String.valueOf(2 * config.integer(DragomanConfig.COMMIT_INTERVAL_MS)));
+            settings.put(
+                    "producer.linger.ms", String.valueOf(linger(config.integer(DragomanConfig.COMMIT_INTERVAL_MS))));
         }
         settings.put("enable.metrics.push", "false");
         settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, readAhead);
@@ -430,6 +431,11 @@ public final class Pipeline implements AutoCloseable {
      */
     static long fetchedBytes(int readAhead) {
         return Math.max(1 << 16, Math.min(1 << 20, readAhead * FETCHED_BYTES));
+    }
+
+    /** In milliseconds: the commit comes first; bounded, because a producer has to send and get its answer in two minutes. */
+    static long linger(int commitInterval) {
+        return Math.min(2L * commitInterval, 10_000);
     }
 
     private StreamThreadExceptionResponse onException(Throwable exception) {

@@ -104,6 +104,12 @@ class PipelineTest {
     }
 
     @Test
+    void shouldKeepRecordsUntilTheCommit() {
+        assertEquals(500, Pipeline.linger(250));
+        assertEquals(10_000, Pipeline.linger(Integer.MAX_VALUE), "a producer takes no more than its delivery timeout");
+    }
+
+    @Test
     void shouldRunAWorkerForEachCoreUnlessToldOtherwise() {
         int cores = Runtime.getRuntime().availableProcessors();
         assertEquals(cores, Pipeline.workers(config()));
