@@ -64,7 +64,7 @@ final class LookAhead implements ReadyPoll.Results {
      * Whoever is first of a partition stands far ahead in the line of those that wait for a batch, too. To put all of them before
      * everybody else would make urgent sentences wait for them; but none should wait for long.
      */
-    private static final Duration HURRY = Duration.ofMillis(250);
+    static final Duration HURRY = Duration.ofMillis(250);
 
     private final String topic;
     private final Intake intake;

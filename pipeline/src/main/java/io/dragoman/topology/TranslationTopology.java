@@ -16,8 +16,8 @@ import org.apache.kafka.streams.state.Stores;
  * <pre>
  *   sentences --poll--> look-ahead: ingest, tokenize, batch, infer      (any thread's batch, any partition)
  *       |                    |
- *       v                    v
- *   sentences --------> translate: wait for the result, publish         (in order, one record at a time)
+ *       v                    v result
+ *   held back --known--> translate: publish                             (in order, one record at a time)
  *                            |--> translations
  *                            |--> alignments
  *                            '--> rejections

@@ -66,15 +66,20 @@ class LookAheadTest {
                 Outcome.Translated.class, underWay.outcomes().get(0).get(30, TimeUnit.SECONDS));
     }
 
+    /** One whose only worker has a first sentence, offset 1 of partition 0, until it may go on. */
+    private LookAhead running(FakeInstance busy, CountDownLatch until) throws InterruptedException {
+        CountDownLatch begun = new CountDownLatch(1);
+        model.waiting(begun, until);
+        busy.lookAhead().submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
+        assertTrue(begun.await(30, TimeUnit.SECONDS));
+        return busy.lookAhead();
+    }
+
     @Test
     void shouldTakeThoseBeforeAnUrgentTextOfTheirPartitionWithIt() throws Exception {
         try (FakeInstance oneByOne = FakeInstance.of(model).fullBatchesOf(1).start()) {
-            CountDownLatch begun = new CountDownLatch(1);
             CountDownLatch until = new CountDownLatch(1);
-            model.waiting(begun, until);
-            LookAhead ahead = oneByOne.lookAhead();
-            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
-            assertTrue(begun.await(30, TimeUnit.SECONDS)); // the others wait together
+            LookAhead ahead = running(oneByOne, until); // the others wait together
             Headers urgent = new RecordHeaders().add("priority", text("High"));
             ahead.submit(poll(List.of(
                     polled(TOPIC, 1, 1, text("chat")),
@@ -131,12 +136,8 @@ class LookAheadTest {
     @Test
     void shouldNotBeDrainedWhileSeveralBatchesWait() throws Exception {
         try (FakeInstance oneByOne = FakeInstance.of(model).singly().start()) {
-            CountDownLatch begun = new CountDownLatch(1);
             CountDownLatch until = new CountDownLatch(1);
-            model.waiting(begun, until);
-            LookAhead ahead = oneByOne.lookAhead();
-            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
-            assertTrue(begun.await(30, TimeUnit.SECONDS));
+            LookAhead ahead = running(oneByOne, until);
             assertTrue(ahead.isDrained(), "more will not come before the run ends");
             for (int offset = 2; offset < 5; offset++) {
                 ahead.submit(poll(List.of(polled(TOPIC, 0, offset, text("chat")))));
@@ -199,15 +200,11 @@ class LookAheadTest {
     @Test
     void shouldHurryWhatIsWaitedFor() throws Exception {
         try (FakeInstance oneByOne = FakeInstance.of(model).singly().start()) {
-            CountDownLatch begun = new CountDownLatch(1);
             CountDownLatch until = new CountDownLatch(1);
-            model.waiting(begun, until);
-            LookAhead ahead = oneByOne.lookAhead();
-            ahead.submit(poll(List.of(polled(TOPIC, 0, 1, text("le")))));
-            assertTrue(begun.await(30, TimeUnit.SECONDS));
+            LookAhead ahead = running(oneByOne, until);
             ahead.submit(poll(List.of(polled(TOPIC, 0, 2, text("chat")), polled(TOPIC, 1, 1, text("noir")))));
             assertFalse(ahead.isDue(polled(TOPIC, 1, 1, text("noir"))));
-            Thread.sleep(250); // it has been waited for that long
+            Thread.sleep(LookAhead.HURRY.toMillis());
             assertFalse(ahead.isDue(polled(TOPIC, 1, 1, text("noir"))));
             until.countDown();
             translated(ahead.take(origin(0, 2), new RecordHeaders(), text("chat")));
