@@ -372,7 +372,7 @@ public final class DragomanConfig {
                     between(1, 64),
                     LOW,
                     "Threads that read, tokenize and publish; none of them waits for a model. They share one batcher."
-                            + " One takes a tenth of a core for a thousand sentences a second; each commits for itself.")
+                            + " One takes about an eighth of a core for a thousand sentences a second; each commits for itself.")
             .define(
                     READ_AHEAD_ROWS,
                     Type.INT,
