@@ -1,9 +1,10 @@
 """A Transformer in 8 bits: products with its matrices as `eight_bit` has them, its decoder's attention as
 `integer_attention` has it.
 
-Matrices are rounded for the inputs that a calibration saw, see `gptq`. What is added to all keys alike changes no
-softmax, so the decoder's keys are moved to the middle of their range: what models add to all of them can be many times
-as large as what tells them apart.
+Matrices are rounded for the inputs that a calibration saw, see `gptq`. What models add to all rows alike can be many
+times as large as what tells them apart, and would take most of the steps. So the encoder's output is moved to the
+middle of its range, which the biases of the products that read it make up for; and so are the decoder's keys, for what
+is added to all of them changes no softmax.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from model_export.transformer import Attention, Transformer
 
 MARGIN = 1.1  # how far beyond what was seen an activation may get; more room is a coarser step for all
 NEAR = 512  # a part of a range, next to nothing; of a bias, four times what float16 rounds it by
-GRID = 8  # bounds are multiples of 1 / GRID, so that the last bits of what was seen don't matter
+GRID = 64  # parts of a power of two that a bound is a whole number of: the last bits of what was seen don't matter
 
 
 class _Products(TorchFunctionMode):
@@ -73,7 +74,8 @@ class _Watch(TorchFunctionMode):
 
 def bound_of(largest: float) -> float:
     """What is taken for the largest there can be, of the largest that was seen; never 0, which no step is made of."""
-    return max(1, math.ceil(largest * MARGIN * GRID)) / GRID
+    mantissa, exponent = math.frexp(largest * MARGIN or 1)
+    return math.ldexp(math.ceil(mantissa * GRID) / GRID, exponent)
 
 
 def range_of(rows: Tensor) -> Range:
@@ -85,8 +87,8 @@ def range_of(rows: Tensor) -> Range:
 class EightBit(System):
     """`system` with its matrices rounded to 8 bits and computed with as integers; for inference.
 
-    `calibrate` changes `system` itself, which goes on computing in float32: its matrices are rounded, its decoder's
-    keys moved.
+    `calibrate` changes `system` itself, which goes on computing in float32: its matrices are rounded, its encoder's
+    output and its decoder's keys moved.
     """
 
     system: Transformer
@@ -104,13 +106,14 @@ class EightBit(System):
     def calibrate(self, run: Callable[[], object]) -> None:
         """Rounds weights and finds the ranges of activations.
 
-        `run`, which is called twice, should use `system` on ordinary sentences, without padding.
+        `run`, which is called three times, should use `system` on ordinary sentences, without padding.
         """
         weights = {name: weight for name, weight in self.system.named_parameters() if weight.dim() == 2}
         with _Watch(weights.values()) as watch:
             run()
         head = list(self.system.aligner.modules()) if self.system.aligner is not None else []
         _round((module for module in self.system.modules() if module not in head), watch)
+        _centre(self.system, run)
         with _Watch(weights.values()) as watch:
             run()
         _round(head, watch)  # a head is taught, and put on, when all else is rounded
@@ -152,16 +155,38 @@ def _round(modules: Iterable[nn.Module], watch: _Watch) -> None:
             module.weight.copy_(torch.from_numpy(rounded(plain) if looked_up else gptq.rounded(plain, inputs)))
 
 
-def _bounds(attention: Attention, watch: _Watch) -> Bounds:
-    """Of an attention's parts; moves its keys to the middle of their range, in steps that float16 holds.
+def _centre(system: Transformer, run: Callable[[], object]) -> None:
+    """Moves the encoder's output to the middle of its range; the values that are made of it stay what they were.
 
-    Keys that are as good as there stay where they are, so that those that were moved before do.
+    Keys move along, a head's as well: it changes no softmax. The output of the layers before has to stay where it is,
+    for it is added to that of the next.
     """
-    least, most = watch.made[id(attention.key.weight)]  # [D]
-    before, middle = attention.key.bias.clone(), (least + most) / 2
+    values = [layer.cross_attention.value for layer in system.decoder_layers()]
+    with _Watch([values[0].weight]) as watch:
+        run()
+    encoded = watch.inputs(values[0].weight)  # [M, D]
+    norm = system.encoder[-1].final_norm
+    assert isinstance(norm, nn.LayerNorm)
+    moved = _to_the_middle(norm.bias, encoded.amin(dim=0), encoded.amax(dim=0))
+    for value in values:
+        value.bias.copy_((value.bias - value.weight @ moved).half().float())
+
+
+def _to_the_middle(bias: Tensor, least: Tensor, most: Tensor) -> Tensor:
+    """Changes `bias` [D] of what was seen from `least` to `most` so that their middle is 0; by how much it is moved.
+
+    In steps that float16 holds. What is as good as there stays where it is, so that what was moved before does.
+    """
+    before, middle = bias.clone(), (least + most) / 2
     near = middle.abs() <= torch.maximum(before.abs(), most - least) / NEAR
-    attention.key.bias.copy_(torch.where(near, before, (before - middle).half().float()))
-    moved = attention.key.bias - before
+    bias.copy_(torch.where(near, before, (before - middle).half().float()))
+    return bias - before
+
+
+def _bounds(attention: Attention, watch: _Watch) -> Bounds:
+    """Of an attention's parts; moves its keys."""
+    least, most = watch.made[id(attention.key.weight)]  # [D]
+    moved = _to_the_middle(attention.key.bias, least, most)
     largest = [float(watch.made[id(part.weight)].abs().max()) for part in (attention.query, attention.value)]
     key = float(torch.stack([least + moved, most + moved]).abs().max())
     return Bounds(query=bound_of(largest[0]), key=bound_of(key), value=bound_of(largest[1]))

@@ -206,7 +206,7 @@ def calibrated() -> tuple[Transformer, EightBit]:
     with torch.no_grad():
         for layer in plain.decoder_layers():
             layer.cross_attention.key.bias += torch.linspace(-40, 40, 32)  # the same for all words
-    ids, mask = torch.randint(0, 30, (4, 7)), torch.ones(4, 7, dtype=torch.bool)
+    ids, mask = torch.randint(0, 30, (16, 7)), torch.ones(16, 7, dtype=torch.bool)
     made = EightBit(plain)
     made.calibrate(lambda: plain(ids, mask, ids))
     return plain, made
@@ -222,16 +222,36 @@ def test_what_all_keys_share_should_cost_no_accuracy() -> None:
 
 
 @torch.no_grad()
-def test_a_second_calibration_should_move_no_key() -> None:
+def test_what_all_words_of_the_source_share_should_cost_no_accuracy() -> None:
+    torch.manual_seed(4)
+    plain = Transformer(MODEL).eval()
+    ids, mask = torch.randint(0, 30, (16, 7)), torch.ones(16, 7, dtype=torch.bool)
+    norm = plain.encoder[-1].final_norm
+    norm.bias += torch.linspace(-40, 40, 32)
+    exact, moved = plain(ids, mask, ids)[0], norm.bias.clone()
+    made = EightBit(plain)
+    made.calibrate(lambda: plain(ids, mask, ids))
+    assert all(made.ranges[f"decoder.{n}.cross_attention.value.weight"].most < 10 for n in range(len(plain.decoder)))
+    moved -= norm.bias
+    assert float((moved - torch.linspace(-40, 40, 32)).abs().max()) < 5
+    other = torch.randint(0, 30, (4, 7))
+    assert float((plain(ids, mask, ids)[0] - exact).abs().mean()) < 0.03 * float(exact.abs().mean())
+    exact = plain(other, mask[:4], other)[0]
+    assert float((made(other, mask[:4], other)[0] - exact).abs().mean()) < 0.03 * float(exact.abs().mean())
+
+
+@torch.no_grad()
+def test_a_second_calibration_should_move_nothing() -> None:
     for seed in range(8):
         plain, made = calibrated()
         torch.manual_seed(seed)
         for layer in plain.decoder_layers():
             layer.self_attention.key.bias += torch.randn(32)
             layer.cross_attention.key.bias += torch.randn(32)
+        plain.encoder[-1].final_norm.bias += torch.randn(32)
         ids = torch.randint(0, 30, (4, 7))
         for _ in range(2):
-            before = [(n, p.clone()) for n, p in plain.named_parameters() if "key.bias" in n]
+            before = [(n, p.clone()) for n, p in plain.named_parameters() if n.endswith("bias")]
             made.calibrate(lambda ids=ids, plain=plain: plain(ids, ids >= 0, ids))
         assert all(plain.get_parameter(name).equal(bias) for name, bias in before)
 
