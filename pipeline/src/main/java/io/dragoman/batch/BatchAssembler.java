@@ -3,6 +3,7 @@ package io.dragoman.batch;
 import io.dragoman.config.Priority;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
@@ -21,7 +22,7 @@ import java.util.function.ToIntFunction;
  * runCost} besides. So little is padding, and nobody is passed over for ever: <b>a sentence with n before it in line leaves with the
  * (n+1)th batch at the latest, the first of those that were hurried with the next.</b> A sentence longer than {@code paddedTokens} goes
  * alone. Where several workers take batches, the last of what waits is shared out, in parts of no fewer tokens than a run costs
- * besides.
+ * besides, so that all of them end at about the same time.
  *
  * <p>The caller bounds how much waits; times are from one monotonic clock, in nanoseconds. Threading: none, the caller
  * holds a lock.
@@ -31,6 +32,9 @@ import java.util.function.ToIntFunction;
 public final class BatchAssembler<T> {
     private record Waiting<T>(T sentence, int length, long since, long deadline) {}
 
+    /** What a worker is at; {@code cost} in tokens, that of the run itself included. */
+    private record Running<T>(List<T> batch, long cost, long since) {}
+
     private final BatchLimits limits;
     private final int workers;
     private final ToIntFunction<? super T> lengthOf;
@@ -38,6 +42,8 @@ public final class BatchAssembler<T> {
     private final ArrayList<Waiting<T>> waiting = new ArrayList<>();
 
     private long waitingTokens;
+    private final List<Running<T>> running = new ArrayList<>();
+    private double nanosOfToken; // of the run that ended last; 0 before
 
     /** @param workers how many take batches, each one at a time */
     public BatchAssembler(BatchLimits limits, int workers, ToIntFunction<? super T> lengthOf) {
@@ -105,13 +111,37 @@ public final class BatchAssembler<T> {
         return Optional.of(Math.max(0, limits.linger().toNanos() - (now - oldest)));
     }
 
-    /** The next batch when one is due, in the order of the line; otherwise an empty list. */
+    /**
+     * The next batch when one is due, in the order of the line; otherwise an empty list. It counts as running until {@link
+     * #ended}.
+     */
     public List<T> next(long now) {
-        return dueIn(now).filter(nanos -> nanos == 0).isPresent() ? take() : List.of();
+        if (dueIn(now).filter(nanos -> nanos == 0).isEmpty()) {
+            return List.of();
+        }
+        List<T> batch = take(now);
+        long tokens = batch.stream().mapToLong(lengthOf::applyAsInt).sum();
+        running.add(new Running<>(batch, limits.runCost() + tokens, now));
+        return batch;
+    }
+
+    /** A worker is free again; {@code batch} is the very list that {@link #next} gave. */
+    public void ended(List<T> batch, long now) {
+        for (Iterator<Running<T>> all = running.iterator(); all.hasNext(); ) {
+            Running<T> run = all.next();
+            if (run.batch() == batch) {
+                nanosOfToken = (double) (now - run.since()) / run.cost();
+                all.remove();
+            }
+        }
     }
 
     /** A batch now, due or not; empty only when nobody waits. */
     public List<T> take() {
+        return take(0);
+    }
+
+    private List<T> take(long now) {
         if (waiting.isEmpty()) {
             return List.of();
         }
@@ -122,16 +152,16 @@ public final class BatchAssembler<T> {
         }
         long first = byLength[0];
         Arrays.sort(byLength);
-        return remove(chooseAround(byLength, Arrays.binarySearch(byLength, first)));
+        return remove(chooseAround(byLength, Arrays.binarySearch(byLength, first), share(now)));
     }
 
     /**
-     * Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold; then takes
-     * as many as carry the most tokens for their cost.
+     * Widens from the first sentence to its neighbours in length, the nearer one first, while the limits hold, to {@code
+     * most} rows; then takes as many as carry the most tokens for their cost.
      */
-    private boolean[] chooseAround(long[] byLength, int first) {
+    private boolean[] chooseAround(long[] byLength, int first, int most) {
         boolean[] chosen = new boolean[byLength.length];
-        int[] order = new int[Math.min(share(), byLength.length)];
+        int[] order = new int[Math.min(most, byLength.length)];
         order[0] = placeAt(byLength, first);
         int shorter = first - 1;
         int longer = first + 1;
@@ -168,11 +198,24 @@ public final class BatchAssembler<T> {
     /**
      * Most rows of the next batch: all it may have, until what waits is no more than one batch for each worker; then an
      * even part, so that none ends long before the others (guided self-scheduling: Polychronopoulos and Kuck, IEEE
-     * Transactions on Computers 36(12), 1987).
+     * Transactions on Computers 36(12), 1987). What the others are at is known, so a part is as much as makes this worker
+     * end with them, if that is more: of two idle ones the second takes all that the first has left.
      */
-    private int share() {
+    private int share(long now) {
         long parts = Math.max(1, Math.min(workers, waitingTokens / limits.runCost()));
-        return (int) Math.min(limits.rows(), (waiting.size() + parts - 1) / parts);
+        double even = (double) (waitingTokens + runningTokens(now)) / workers;
+        long untilTheOthersEnd = (long) Math.ceil(waiting.size() * Math.min(1, even / Math.max(1, waitingTokens)));
+        return (int) Math.min(limits.rows(), Math.max((waiting.size() + parts - 1) / parts, untilTheOthersEnd));
+    }
+
+    /** What is left of the runs, in tokens, as long as they go on like the last one. */
+    private long runningTokens(long now) {
+        double left = 0;
+        for (Running<T> run : running) {
+            double done = nanosOfToken == 0 ? 0 : (now - run.since()) / nanosOfToken;
+            left += Math.max(0, run.cost() - done);
+        }
+        return (long) left;
     }
 
     private int width(int longest) {

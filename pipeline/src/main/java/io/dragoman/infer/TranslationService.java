@@ -238,18 +238,28 @@ public final class TranslationService implements AutoCloseable {
         }
     }
 
+    private void ended(List<Job> batch, int wanted) {
+        lock.lock();
+        try {
+            inFlight -= wanted;
+            queue.ended(batch, System.nanoTime());
+        } finally {
+            lock.unlock();
+        }
+    }
+
     private void work() {
         for (List<Job> batch = nextBatch(); !batch.isEmpty(); batch = nextBatch()) {
             List<Job> wanted =
                     batch.stream().filter(job -> !job.result().isCancelled()).toList();
-            if (!wanted.isEmpty()) {
-                addInFlight(wanted.size());
-                try {
+            addInFlight(wanted.size());
+            try {
+                if (!wanted.isEmpty()) {
                     translate(wanted);
-                } finally {
-                    addInFlight(-wanted.size());
-                    listeners.forEach(Runnable::run);
                 }
+            } finally {
+                ended(batch, wanted.size());
+                listeners.forEach(Runnable::run);
             }
         }
     }

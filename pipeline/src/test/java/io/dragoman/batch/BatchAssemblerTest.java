@@ -272,6 +272,31 @@ class BatchAssemblerTest {
         assertEquals(List.of(10, 10), batchSizes(2, 20));
     }
 
+    @Test
+    void shouldTakeAsMuchAsTheOthersAreStillAt() {
+        BatchAssembler<Sentence> assembler =
+                new BatchAssembler<>(new BatchLimits(64, 10_000, LINGER, 1000, 100, ALLOWANCE), 2, Sentence::length);
+        addTens(assembler, 96);
+        List<Sentence> first = assembler.next(0);
+        List<Sentence> second = assembler.next(0);
+        assertEquals(List.of(48, 48), List.of(first.size(), second.size()), "both idle: both end at the same time");
+        assembler.ended(first, 580_000); // 100 + 48 x 10 tokens: 1,000 each
+        addTens(assembler, 40);
+        List<Sentence> third = assembler.next(580_000);
+        assertEquals(20, third.size(), "the other is as good as done and takes the rest");
+        assembler.ended(second, 680_000);
+        assertEquals(20, assembler.next(680_000).size(), "the other has as many tokens left as wait");
+        assembler.ended(third, 880_000);
+        addTens(assembler, 20);
+        assertEquals(15, assembler.next(880_000).size(), "and half as many now");
+    }
+
+    private static void addTens(BatchAssembler<Sentence> assembler, int sentences) {
+        for (int i = 0; i < sentences; i++) {
+            assembler.add(new Sentence(i, 10), Priority.NORMAL, -LINGER.toNanos());
+        }
+    }
+
     /** Of sentences of ten tokens, in batches of at most 32. */
     private static List<Integer> batchSizes(int workers, int sentences) {
         BatchAssembler<Sentence> assembler = new BatchAssembler<>(
