@@ -119,7 +119,7 @@ public final class BatchAssembler<T> {
         if (dueIn(now).filter(nanos -> nanos == 0).isEmpty()) {
             return List.of();
         }
-        List<T> batch = take(now);
+        List<T> batch = take(runningTokens(now));
         long tokens = batch.stream().mapToLong(lengthOf::applyAsInt).sum();
         running.add(new Running<>(batch, limits.runCost() + tokens, now));
         return batch;
@@ -141,7 +141,8 @@ public final class BatchAssembler<T> {
         return take(0);
     }
 
-    private List<T> take(long now) {
+    /** @param others what the other workers are still at, in tokens */
+    private List<T> take(long others) {
         if (waiting.isEmpty()) {
             return List.of();
         }
@@ -152,7 +153,7 @@ public final class BatchAssembler<T> {
         }
         long first = byLength[0];
         Arrays.sort(byLength);
-        return remove(chooseAround(byLength, Arrays.binarySearch(byLength, first), share(now)));
+        return remove(chooseAround(byLength, Arrays.binarySearch(byLength, first), share(others)));
     }
 
     /**
@@ -201,9 +202,9 @@ public final class BatchAssembler<T> {
      * Transactions on Computers 36(12), 1987). What the others are at is known, so a part is as much as makes this worker
      * end with them, if that is more: of two idle ones the second takes all that the first has left.
      */
-    private int share(long now) {
+    private int share(long others) {
         long parts = Math.max(1, Math.min(workers, waitingTokens / limits.runCost()));
-        double even = (double) (waitingTokens + runningTokens(now)) / workers;
+        double even = (double) (waitingTokens + others) / workers;
         long untilTheOthersEnd = (long) Math.ceil(waiting.size() * Math.min(1, even / Math.max(1, waitingTokens)));
         return (int) Math.min(limits.rows(), Math.max((waiting.size() + parts - 1) / parts, untilTheOthersEnd));
     }
