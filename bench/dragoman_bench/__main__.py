@@ -25,6 +25,12 @@ def parser() -> OneLineParser:
         " and longest output, in turns. It uses the cores it may: `taskset -c 0 bench/run` measures on one.",
     )
     add_contest(top)
+    top.add_argument(
+        "--beam-threshold",
+        type=float,
+        metavar="X",
+        help="how far below the best Dragoman's 8-bit bundle gives a beam up, 0: never (as the default bundle)",
+    )
     top.add_argument("--only", nargs="+", metavar="WORD", help="engines whose name holds one of these words")
     top.add_argument("--out", type=Path, default=HOME / "bench", metavar="DIR", help="for the results (bench/)")
     top.add_argument("--page", action="store_true", help="measure nothing, make the page of results.json again")
@@ -61,6 +67,12 @@ def add_contest(top: argparse.ArgumentParser) -> None:
     top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")
 
 
+def of_default_bundle() -> float:
+    """Its search's threshold."""
+    manifest = json.loads((HOME / "model-export/bundles/fr-en/bundle.json").read_text(encoding="utf-8"))
+    return float(manifest["decoding"].get("beam_threshold", 0.0))
+
+
 def main() -> int:
     options = parser().parse_args()
     try:
@@ -79,7 +91,8 @@ def _measure(options: argparse.Namespace) -> None:
     from dragoman_bench.contest import Contest
 
     torch.set_num_threads(1)
-    contest = Contest.of(options, ("int8", "float32"), "cpu", say)
+    threshold = of_default_bundle() if options.beam_threshold is None else options.beam_threshold
+    contest = Contest.of(options, ("int8", "float32"), "cpu", say, threshold)
     compared = kept(options.out / "results.json")
     for beam in options.beam:
         compared = with_one_more(
@@ -89,8 +102,8 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def with_one_more(compared: Sequence[Comparison], one: Comparison) -> list[Comparison]:
-    """`one` in the place of what there was of its model and beam."""
-    return [c for c in compared if (c.model, c.beam) != (one.model, one.beam)] + [one]
+    """`one` in the place of what there was of its model and beam on such a processor."""
+    return [c for c in compared if c.title != one.title] + [one]
 
 
 def keep(compared: Sequence[Comparison], file: Path) -> None:

@@ -87,12 +87,14 @@ def sized(like: Path, folder: Path, shape: Shape) -> Path:
     return folder
 
 
-def bundle_of(checkpoint: Path, weights: str, longest: int, room: Path, say: Callable[[str], None]) -> Path:
-    """Dragoman's bundle of the checkpoint, verified; `weights` is float32, int8 or half."""
+def bundle_of(
+    checkpoint: Path, weights: str, longest: int, room: Path, say: Callable[[str], None], threshold: float = 0.0
+) -> Path:
+    """Dragoman's bundle of the checkpoint, verified; `weights` is float32, int8 or half, `threshold` the search's."""
     from model_export.import_marian import import_marian
     from model_export.verify import verify
 
-    folder = room / f"bundle-{weights}-{longest}"
+    folder = room / f"bundle-{weights}-{longest}-{threshold:g}"
     if not folder.exists():
         say(f"importing {checkpoint.name} as a bundle of {weights} weights")
         import_marian(
@@ -102,6 +104,7 @@ def bundle_of(checkpoint: Path, weights: str, longest: int, room: Path, say: Cal
             lambda made, system: verify(made, system, say),
             name=f"bench-{weights}",
             weights=weights,
+            beam_threshold=threshold,
             limit=(0, longest),
         )
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import random
 import re
 import subprocess
@@ -23,6 +24,13 @@ from dragoman_bench.texts import HOME, SAMPLES
 
 SEED = 20151
 OPUS_LONGEST = 32  # random weights end nothing: every translation is as long
+INSTRUCTIONS = {  # by the kernel's name of them, the widest first
+    "amx_int8": "AMX",
+    "avx512_vnni": "AVX-512 with VNNI",
+    "avx_vnni": "AVX2 with VNNI",
+    "avx512bw": "AVX-512",
+    "avx2": "AVX2",
+}
 STORED = {"float16": "half"}  # what Dragoman calls weights that others name by their type
 
 
@@ -39,10 +47,20 @@ class Contest:
     longest: int
     device: str
     log: Path
+    beam_threshold: float = 0.0  # of Dragoman's 8-bit bundle
 
     @classmethod
-    def of(cls, options: argparse.Namespace, types: Sequence[str], device: str, say: Callable[[str], None]) -> Contest:
-        """Makes what is not there yet: `options` are those of `add_contest`, `types` what is computed in."""
+    def of(
+        cls,
+        options: argparse.Namespace,
+        types: Sequence[str],
+        device: str,
+        say: Callable[[str], None],
+        threshold: float = 0.0,
+    ) -> Contest:
+        """Makes what is not there yet: `options` are those of `add_contest`, `types` what is computed in; `threshold`
+        is of the search of a bundle of 8 bits, and the others have none.
+        """
         rows = sentences(options.text or SAMPLES, options.swap, options.sentences)
         default = HOME / "model-export/checkpoints/fr-en"
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dragoman/bench"
@@ -54,7 +72,12 @@ class Contest:
         exporter = HOME / "model-export/model_export"  # another one may make another bundle
         room = cache / f"{made.digest(checkpoint)}-{made.digest(exporter)}"
         room.mkdir(exist_ok=True)
-        ours = {kind: made.bundle_of(checkpoint, STORED.get(kind, kind), longest, room, say) for kind in types}
+        ours = {
+            kind: made.bundle_of(
+                checkpoint, STORED.get(kind, kind), longest, room, say, threshold if kind == "int8" else 0.0
+            )
+            for kind in types
+        }
         models = {f"dragoman {kind}": bundle for kind, bundle in ours.items()}
         models |= dict.fromkeys((f"ctranslate2 {kind}" for kind in types), made.converted(checkpoint, room))
         return cls(
@@ -67,6 +90,7 @@ class Contest:
             longest=longest,
             device=device,
             log=cache / "engines.log",
+            beam_threshold=threshold,
         )
 
     @contextmanager
@@ -115,6 +139,8 @@ class Contest:
             figures,
             warm_up,
             java(),
+            self.beam_threshold,
+            processor(),
         )
 
 
@@ -128,6 +154,20 @@ def java() -> str:
     cache, jars = HOME / "pipeline/target/dragoman.aot", (HOME / "pipeline/target").glob("dragoman-pipeline-*.jar")
     warm = int(found[1]) >= 25 and cache.is_file() and all(cache.stat().st_mtime > j.stat().st_mtime for j in jars)
     return f"Java {found[1]}" + (", started with what `bin/aot-cache` left" if warm else "")
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself, and the widest of its instructions that 8-bit products can use; `cpuinfo` as on
+    x86 Linux, elsewhere its architecture.
+    """
+    found: dict[str, str] = {}
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            found.setdefault(name.strip(), value.strip())
+    able = found.get("flags", "").split()
+    widest = next((name for flag, name in INSTRUCTIONS.items() if flag in able), "")
+    return ", ".join(filter(None, [found.get("model name") or platform.machine(), widest]))
 
 
 def threads() -> int:

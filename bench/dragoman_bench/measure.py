@@ -63,6 +63,12 @@ class Comparison:
     rows: list[Figures]
     warm_up: float = 0.0  # seconds of what is compiled as it goes
     java: str = ""  # that ran Dragoman
+    beam_threshold: float = 0.0  # of Dragoman's 8-bit bundle
+    processor: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.model}, beam {self.beam}" + (f", on {self.processor}" if self.processor else "")
 
     def state(self) -> dict[str, Any]:
         return asdict(self)

@@ -34,6 +34,8 @@ has been running for a while: its JVM goes on compiling for some minutes, so it 
 `--warm-up` says before the first round, with the flags of `bin/dragoman run`; and each of its threads reads 4,000
 sentences ahead (`read.ahead.rows`), where its peers are given all before they form a batch. *Target tokens* are
 those an engine wrote for its best translations, ends of sentences included. BLEU is sacrebleu's.
+Dragoman's bundle of 8 bits gives up a beam whose log-probability is `--beam-threshold` below the best's, as the
+default bundle does; its peers and the bundle of 32 bits have no such rule and search all beams to the end.
 *As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
 letter. At the longest, where `generate()` and Dragoman put the end, CTranslate2 chooses one more word: the model of
 OPUS-MT's size, whose random weights end nothing, has none as reference there.
@@ -49,7 +51,7 @@ def page(found: Sequence[Comparison], plot: Path, head: str = HEAD, command: str
 def _section(found: Comparison, command: str) -> str:
     which = "--model" if found.model in ("default", "opus") else "--checkpoint"
     lines = [
-        f"## {found.model}, beam {found.beam}\n",
+        f"## {found.title}\n",
         f"{found.parameters / 1e6:.1f} M parameters, {found.threads} threads, {found.sentences} sentences of"
         f" {found.source}, at most {found.longest} target tokens, {len(found.rows[0].seconds)} rounds."
         + (f" {found.java}." if found.java else "")
@@ -57,6 +59,7 @@ def _section(found: Comparison, command: str) -> str:
         f"`{command} {which} {found.model} --text {found.source} --sentences {found.sentences}"
         f" --rounds {len(found.rows[0].seconds)} --singly {len(found.rows[0].millis)}"
         + (f" --warm-up {found.warm_up:.0f}" if found.warm_up else "")
+        + f" --beam-threshold {found.beam_threshold:g}" * (command == "bench/run")
         + f" --beam {found.beam}`\n",
         "| engine | sentences/s | target tokens/s | one alone: p50, p95, p99 ms | peak memory, MB | BLEU | as reference"
         " |",
@@ -120,7 +123,7 @@ def draw(found: Sequence[Comparison], plot: Path) -> None:
         ]
         colours = ["tab:blue" if row.name.startswith("Dragoman") else "tab:grey" for row in rows]
         axis.barh([row.name for row in rows], middles, xerr=spread, color=colours, ecolor="black", capsize=2)
-        axis.set_title(f"{comparison.model}, beam {comparison.beam}", fontsize=10)
+        axis.set_title(comparison.title, fontsize=10)
         axis.tick_params(labelsize=8)
         axis.set_xlabel("sentences/s", fontsize=8)
     figure.tight_layout()

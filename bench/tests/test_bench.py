@@ -1,4 +1,5 @@
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import IO, Any
 import pytest
 
 from dragoman_bench.__main__ import main
-from dragoman_bench.contest import java, sentences
+from dragoman_bench.contest import java, processor, sentences
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
 from dragoman_bench.page import draw, page, quantile, ratio
@@ -123,6 +124,10 @@ def test_the_page_should_say_what_was_measured(tmp_path: Path) -> None:
     assert "CTranslate2 int8: 2 x 1 threads" in text
     assert "7.3 M parameters, 2 threads, 100 sentences of x.tsv, at most 256 target tokens, 3 rounds." in text
     assert "differently" not in text
+    assert "--beam-threshold 0 --beam 4`" in text
+    other = page([comparison(beam_threshold=2.0, processor="Z80, NMOS")], tmp_path / "RESULTS.svg")
+    assert "## default, beam 4, on Z80, NMOS\n" in other
+    assert "--beam-threshold 2 --beam 4`" in other
     assert "3 rounds. Java 25.\n" in page([comparison(java="Java 25")], tmp_path / "RESULTS.svg")
     draw([comparison(), comparison(beam=1)], tmp_path / "RESULTS.svg")
     assert "default, beam 1" in (tmp_path / "RESULTS.svg").read_text(encoding="utf-8")
@@ -179,6 +184,15 @@ def test_the_java_of_the_figures_should_be_named(tmp_path: Path, monkeypatch: py
     program.write_text("#!/bin/sh\necho 'no idea' >&2\n", encoding="utf-8")
     with pytest.raises(ValueError, match="should say its version: was no idea"):
         java()
+
+
+def test_the_processor_should_be_named_with_what_its_8_bit_products_use(tmp_path: Path) -> None:
+    said = tmp_path / "cpuinfo"
+    said.write_text("processor\t: 0\nmodel name\t: A 1\nflags\t\t: fpu avx2 avx512bw avx512_vnni\n\nmodel name\t: B\n")
+    assert processor(said) == "A 1, AVX-512 with VNNI"
+    said.write_text("model name\t: A 2\nflags\t\t: fpu avx2\n", encoding="utf-8")
+    assert processor(said) == "A 2, AVX2"
+    assert processor(tmp_path / "none") == platform.machine()
 
 
 def test_memory_should_be_the_programs_own() -> None:

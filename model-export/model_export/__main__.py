@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model_export.link_choices import Line
 
 DONE, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+THRESHOLD = "give up beams whose log-probability is so far below the best's, as in 2; 0: none"
 LINKS = "END,MERGE,THRESHOLD[,JOINED,SOURCE_THRESHOLD]"
 
 
@@ -33,6 +34,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"should be a whole number above 0: was {text}")
     return int(text)
+
+
+def threshold(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"should be a number of 0 (none) or more: was {text}")
+    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         help="how links come from attention, as in dropped,mean,0.2 or dropped,mean,0.4,grow-diag,0.1",
     )
     marian.add_argument("--beam-size", type=positive, metavar="K", help="instead of the checkpoint's")
+    marian.add_argument("--beam-threshold", type=threshold, default=0.0, metavar="X", help=THRESHOLD)
     marian.add_argument(
         "--limit", type=int, nargs=2, metavar=("RATIO", "OFFSET"), help="target tokens: RATIO x source tokens + OFFSET"
     )
@@ -128,6 +140,9 @@ def parser() -> argparse.ArgumentParser:
     rebuild = commands.add_parser("rebuild", help="make a bundle's graph again with this exporter, of its own weights")
     rebuild.add_argument("bundle", type=existing, metavar="BUNDLE")
     rebuild.add_argument("--links", metavar=LINKS, help="how links come from its attention from now on")
+    rebuild.add_argument(
+        "--beam-threshold", type=threshold, metavar="X", help=f"{THRESHOLD} (as the bundle's until now)"
+    )
     rebuild.add_argument(
         "--new-golden", action="store_true", help="write the golden file anew: 8-bit numbers are rounded otherwise now"
     )
@@ -264,7 +279,7 @@ def run(arguments: argparse.Namespace) -> None:
             from model_export.verify import verify
 
             choice = choice_named(arguments.links) if arguments.links else None
-            rebuild(arguments.bundle, verify, choice, arguments.new_golden)
+            rebuild(arguments.bundle, verify, choice, arguments.new_golden, arguments.beam_threshold)
             print(f"made {arguments.bundle} again")
         case "teach-alignment":
             _teach(arguments)
@@ -347,6 +362,7 @@ def _import_marian(arguments: argparse.Namespace) -> None:
         shift=arguments.shift,
         choice=choice_named(arguments.links) if arguments.links else DEFAULT,
         beam_size=arguments.beam_size,
+        beam_threshold=arguments.beam_threshold,
         limit=tuple(arguments.limit) if arguments.limit else None,
         weights=arguments.weights,
         golden=golden,

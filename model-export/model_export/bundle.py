@@ -113,6 +113,7 @@ def rules_for(config: Config, subwords: Subwords) -> SearchRules:
         special.end,
         length_penalty=decoding.length_penalty,
         early_stopping=decoding.early_stopping,
+        beam_threshold=decoding.beam_threshold,
         suppressed=(special.pad,),
         shift=decoding.shift,
     )
@@ -285,6 +286,7 @@ def _manifest(parts: Parts, vocabulary_sha256: str) -> dict[str, Any]:
             "beam_size": parts.beam_size,
             "length_penalty": rules.length_penalty,
             "early_stopping": rules.early_stopping,
+            "beam_threshold": rules.beam_threshold,
             "suppressed": list(rules.suppressed),
             "end_at_limit": rules.end_at_limit,
         },
@@ -367,6 +369,9 @@ def faults(folder: Path) -> list[str]:
         found.append("decoding.beam_size should be a number above 0")
     if not isinstance(manifest["decoding"].get("length_penalty"), int | float):
         found.append("decoding.length_penalty should be a number")
+    threshold = manifest["decoding"].get("beam_threshold", 0)
+    if not isinstance(threshold, int | float) or not 0 <= threshold < float("inf"):
+        found.append("decoding.beam_threshold should be a number of 0 (none) or more")
     return (
         found
         + _file_faults(folder, manifest["files"])

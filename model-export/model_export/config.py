@@ -78,6 +78,7 @@ class Decoding:
     beam_size: int = 4
     length_penalty: float = 1.0
     early_stopping: bool = False
+    beam_threshold: float = 0.0  # as in `search.SearchRules`
     shift: int = 0  # 1 publishes a token's attention from the step that reads it
 
 

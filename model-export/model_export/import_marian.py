@@ -36,6 +36,7 @@ def import_marian(
     shift: int | None = None,
     choice: Choice = DEFAULT,
     beam_size: int | None = None,
+    beam_threshold: float = 0.0,
     limit: tuple[int, int] | None = None,
     weights: str = "float32",
     golden: Sequence[str] = (),
@@ -43,8 +44,9 @@ def import_marian(
 ) -> None:
     """Writes the bundle of the checkpoint in `folder` to `target`; `verify` raises when it must not appear.
 
-    The search is `generate`'s by the folder's own settings. `limit` (ratio, offset) bounds a translation to ratio *
-    source tokens + offset; without it the checkpoint's maximum length does. `weights` is one of `bundle.WEIGHTS`.
+    The search is `generate`'s by the folder's own settings, but for a `beam_threshold` (`search.SearchRules`). `limit`
+    (ratio, offset) bounds a translation to ratio * source tokens + offset; without it the checkpoint's maximum length
+    does. `weights` is one of `bundle.WEIGHTS`.
 
     `shift` is 1 where it is not given and the attention is an alignment head's, which was taught so, or else 0.
 
@@ -67,7 +69,7 @@ def import_marian(
         system=rounded(read.system, weights),
         weights=weights,
         subwords=read.subwords,
-        rules=replace(read.rules, limit_ratio=ratio, limit_offset=offset, shift=shift),
+        rules=replace(read.rules, limit_ratio=ratio, limit_offset=offset, shift=shift, beam_threshold=beam_threshold),
         beam_size=beam_size or read.beam_size,
         languages=languages,
         longest=(min(read.positions, MOST_SOURCE_TOKENS), read.max_length - 1),

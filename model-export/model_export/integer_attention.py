@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model_export.eight_bit import LEVELS, WEIGHT_LEVELS, ZERO
+from model_export.system import Beams
 from model_export.traced import operator
 from model_export.transformer import Attention, Memory, sharp_softmax
 
@@ -92,8 +93,9 @@ class IntegerAttention(Attention):
         self.query, self.key, self.value, self.output = plain.query, plain.key, plain.value, plain.output
         self.bounds = bounds
 
-    def queries(self, x: Tensor, sentences: int) -> Tensor:
-        return self.split(self.rounded_query(x), sentences)
+    def queries(self, x: Tensor, sentences: int, beams: Beams | None) -> Tensor:
+        asked = self.rounded_query(x)
+        return self.split(asked if beams is None else beams.spread(asked), sentences)
 
     def memory(self, x: Tensor, sentences: int, hidden: Tensor) -> Memory:
         return Memory(self.split(self.rounded_key(x), sentences), self.split(self.rounded_value(x), sentences), hidden)
@@ -129,7 +131,7 @@ class IntegerAttention(Attention):
 
 
 class IntegerSelfAttention(IntegerAttention):
-    """Keys are the side of 8 bits; those of a step stand word by word, [B, K, t, H, C].
+    """Keys are the side of 8 bits; those of a step stand word by word, [R, t, H, C].
 
     A step's query is one column, for which ONNX Runtime does as much as for a full COLUMNS of them. So each beam has
     one product in place of H, the keys of all its heads with the queries of all; of each word's H x H sums the diagonal
@@ -140,15 +142,16 @@ class IntegerSelfAttention(IntegerAttention):
         keys, values = super().nothing(like, sentences)  # [B, H, 0, C]
         return keys.transpose(1, 2).to(torch.uint8), values.to(torch.int8)
 
-    def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        beside = (sentences, -1, 1, self.heads, x.shape[1] // self.heads)  # [B, K, 1, H, C]
-        query, key = self.rounded_query(x).reshape(beside), self.rounded_key(x).reshape(beside)
-        value = self.rounded_value(x).reshape(sentences, -1, self.heads, 1, beside[-1])
-        keys = torch.cat([keys, key], dim=2)  # [B, K, t + 1, H, C]
-        values = torch.cat([values, value], dim=3)  # [B, K, H, t + 1, C]
-        energies = self.own_energies(query, keys)  # [B, K, H, 1, t + 1]
-        mixed = self.mixed(energies, values)  # [B, K, H, 1, C]
-        return self.output(mixed.flatten(2).flatten(0, 1)), keys, values
+    def look_back(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        width = x.shape[1] // self.heads
+        query = self.rounded_query(x).reshape(-1, self.heads, width)  # [R, H, C]
+        key = self.rounded_key(x).reshape(-1, 1, self.heads, width)
+        value = self.rounded_value(x).reshape(-1, self.heads, 1, width)
+        keys = torch.cat([keys, key], dim=1)  # [R, t + 1, H, C]
+        values = torch.cat([values, value], dim=2)  # [R, H, t + 1, C]
+        energies = self.own_energies(query, keys)  # [R, H, 1, t + 1]
+        mixed = self.mixed(energies, values)  # [R, H, 1, C]
+        return self.output(mixed.flatten(1)), keys, values
 
     def rounded_query(self, x: Tensor) -> Tensor:
         return rounded(self.query(x), self.bounds.query / WEIGHT_LEVELS, 0, torch.int8)
@@ -162,11 +165,11 @@ class IntegerSelfAttention(IntegerAttention):
         return energies if added is None else energies + added
 
     def own_energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Scaled, [B, K, H, 1, t], of a query [B, K, 1, H, C] and keys [B, K, t, H, C]."""
-        heads, width = keys.shape[3:]
-        every = sums(merged(keys, 2, 1, -1, width), query.transpose(3, 4), ZERO)  # [B, K, 1, t * H, H]
-        own = merged(every, 3, -1, heads * heads)[..., :: heads + 1]  # [B, K, 1, t, H]
-        return stepped(own.permute(0, 1, 4, 2, 3), self.energy_step)
+        """Scaled, [R, H, 1, t], of a query [R, H, C] and keys [R, t, H, C]."""
+        heads, width = keys.shape[2:]
+        every = sums(merged(keys, 1, -1, width), query.transpose(1, 2), ZERO)  # [R, t * H, H]
+        own = merged(every, 1, 1, -1, heads * heads)[..., :: heads + 1]  # [R, 1, t, H]
+        return stepped(own.permute(0, 3, 1, 2), self.energy_step)
 
 
 class IntegerCrossAttention(IntegerAttention):

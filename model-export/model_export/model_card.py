@@ -63,11 +63,14 @@ sacrebleu's defaults (13a tokens, case kept), one reference. Sets named `dev` al
 
 def _use(manifest: dict[str, Any]) -> str:
     limits, decoding, training = manifest["limits"], manifest["decoding"], manifest["training"]
+    threshold = decoding.get("beam_threshold", 0)
+    beam = f"Beam {decoding['beam_size']}"
+    beam += f", without hypotheses whose log-probability is {threshold:g} below the best's" if threshold else ""
     knows = "short everyday sentences"
     if any("europarl" in file["file"] for file in training.get("data", ())):
         knows += " and the register of parliament"
     return f"""## Use and limits
-Beam {decoding["beam_size"]}; hypotheses are compared by log-probability / length^{decoding["length_penalty"]}.
+{beam}; hypotheses are compared by log-probability / length^{decoding["length_penalty"]}.
 At most {limits["max_source_tokens"]} source and {limits["max_target_tokens"]} target subwords, the end included,
 and at most {limits["target_ratio"]} x source + {limits["target_offset"]} target subwords.
 

@@ -12,7 +12,8 @@ from `search.py`, with the same result:
   * a step works on the sentences that are still going only, so that a long one does not make its whole batch pay. What
     it chose is scattered into rows that say "nothing new": the end token at +0, the slot as its own parent, and even
     attention over the sentence, so that every row of the output sums to 1;
-  * the first step works on the one hypothesis that every sentence has, not on K of which the others are dead;
+  * the model works on the beams that are alive only, as rows: of the first step's K all but one are dead, and so are
+    those of a sentence that is forced, and what a threshold gave up;
   * a system that writes some words only has logits of those, and their columns become words after the cut;
   * rows of attention that no step needs (`System.asks_later`) are worked out behind the Loop, for all steps at once;
   * whatever depends on weights alone is outside the Loop, where ONNX Runtime works it out once, and so is what depends
@@ -21,8 +22,8 @@ from `search.py`, with the same result:
 Weights that float16 holds exactly are stored so, with one Cast each, which ONNX Runtime folds when it loads the model:
 half the size on disk, float32 arithmetic.
 
-Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates, J beams
-that a step begins with: K, but fewer in the first.
+Letters as in `system.py`, and P forced positions, T steps taken, n sentences going, m that go on, C candidates, R beams
+that are alive, of all sentences.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from model_export.eight_bit import as_integers, is_rounded
 from model_export.eight_bit_system import EightBit
 from model_export.half import Half
 from model_export.search import SearchRules
-from model_export.system import UNWRITTEN, System, Tensors
+from model_export.system import UNWRITTEN, Beams, System, Tensors
 from model_export.traced import EXAMPLES, OPSET, Fragment, Sizes, read_by, renamed, trace, varying
 
 IR_VERSION = 8
@@ -154,8 +155,10 @@ class _Step(nn.Module):
         super().__init__()
         self.system = system
 
-    def forward(self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor) -> tuple[Any, ...]:
-        logits, rows, moved = self.system.ask(memory, mask, state, previous, t)
+    def forward(
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor, place: Tensor, row: Tensor
+    ) -> tuple[Any, ...]:
+        logits, rows, moved = self.system.ask(memory, mask, state, previous, t, Beams(place, row))
         return (logits, *(() if rows is None else (rows,)), *moved)
 
 
@@ -235,6 +238,7 @@ class _Search:
         self.K2 = g("Mul", self.K, g.ints(2))  # [1]
         S = g("Shape", "source_ids", start=1, end=2)  # [1]
         beams, slots2 = g("Concat", B, self.K, axis=0), g("Concat", B, self.K2, axis=0)  # [2] each
+        self.flat_beams = g("Concat", g.ints(-1), self.K, axis=0)  # [2]
         self.beam = g("Range", g.number(0), "beam_size", g.number(1))  # [K]
         sentences = g("Range", g.number(0), g("Squeeze", B), g.number(1))  # [B]
         first = self._encode()
@@ -243,10 +247,6 @@ class _Search:
         even = g("Div", g("Cast", "source_mask", to=FLOAT), g("Unsqueeze", g("Cast", tokens, to=FLOAT), g.ints(1)))
         self.beam_twice = g("Concat", self.beam, self.beam, axis=0)  # [2K]
         slots = g("Range", g.number(0), g("Squeeze", self.K2), g.number(1))  # [2K]
-        sentence_of = g("Expand", g("Unsqueeze", sentences, g.ints(1)), beams)  # [B, K] = b
-        self.sentence_of = g("Unsqueeze", sentence_of, g.ints(2))  # [B, K, 1]
-        beam_of = g("Expand", g("Unsqueeze", self.beam, g.ints(1)), g("Concat", beams, g.ints(1), axis=0))
-        self.place_of = g("Concat", self.sentence_of, beam_of, axis=2)  # [B, K, 2] = b, k
         words = self.system.words
         out = [word for word in rules.suppressed if words is None or bool((words == word).any())]
         self.suppressed = tuple(out)
@@ -255,9 +255,9 @@ class _Search:
         of_beam = g.ints(self.columns_in_all // (self.group or 1))
         wanted = g("Add", self.K2, g("Mul", self.K, g.ints(len(out))))  # each beam may want a suppressed word
         self.candidates = g("Min", wanted, g("Mul", self.K, of_beam))  # [1] = C
-        # Floats of one row alone are summed in another order than those of more, whole numbers are not
-        fewest = g("Min", self.K, g.ints(1 if self.ranges is not None else 2))
-        at_first = g("Where", g("LessOrEqual", wanted, of_beam), fewest, self.K)  # [1] = J of the first step
+        # Floats of one row alone are summed in another order than those of more, whole numbers are not: so there are
+        # two of a sentence, if dead ones
+        self.fewest = g("Min", self.K, g.ints(1 if self.ranges is not None else 2))  # [1]
         if words is not None:
             columns = np.full(self.system.sizes.vocabulary, -1, np.int64)
             columns[words.numpy()] = np.arange(len(words))
@@ -278,7 +278,7 @@ class _Search:
         elif self.system.publishes:
             wide = g("Expand", g("Unsqueeze", even, g.ints(1)), g("Concat", beams, S, axis=0))  # [B, K, S]
             nothing["rows"] = (FLOAT, wide)
-        self._forced(B, g("Concat", g.ints(1), self.K, g.ints(1), axis=0))
+        self._forced(B)
         ratio = g("Add", g("Mul", tokens, g.number(rules.limit_ratio)), g.number(rules.limit_offset))  # [B]
         limit = g("Max", g("Min", ratio, "max_target_length"), self.forced_count)  # [B]
         self.last_step = g("Unsqueeze", g("Sub", limit, g.number(1)), g.ints(1))  # [B, 1]
@@ -288,19 +288,21 @@ class _Search:
         self.N = g("Min", g("Reshape", "best", g.ints(1)), self.K)  # [1]
 
         dead = g("Expand", g.number(DEAD), beams)  # [B, K]
-        few = g("Concat", B, at_first, axis=0)  # [2]
-        of_few = g("Expand", g("Unsqueeze", sentences, g.ints(1)), few)  # [B, J] = b
         scores = g("Where", g("Equal", self.beam, g.number(0)), g.number(0.0), g.number(DEAD))  # [K]
+        scores = g("Expand", scores, beams)  # [B, K]
+        place, row = self._alive(g, scores)
+        sentence = g("Div", place, self.K)  # [R]
         carried = {
             "going": (INT, sentences),
-            "previous": (INT, g("Expand", g.number(rules.start), few)),  # [B, J]
-            "scores": (FLOAT, g("Expand", g("Slice", scores, g.ints(0), at_first), few)),  # [B, J]
+            "place": (INT, place),
+            "row": (INT, row),
+            "previous": (INT, g("Expand", g.number(rules.start), g("Shape", place))),  # [R]
+            "scores": (FLOAT, scores),
             "pool": (FLOAT, dead),
             "pool_scores": (FLOAT, dead),
         }
         for number, part in enumerate(first):
-            of_beams = g("Gather", part, of_few, axis=0)  # [B, J, ...]
-            carried[f"state_{number}"] = (self.state_kinds[number], of_beams)
+            carried[f"state_{number}"] = (self.state_kinds[number], g("Gather", part, sentence, axis=0))  # [R, ...]
         body = self._body(carried, nothing)
         ends = [f"last_{name}" for name in carried]
         start = g("Cast", g.number(1), to=BOOL)
@@ -341,7 +343,7 @@ class _Search:
             self.query_width, self.query_kind = queries.shape[2], HALF if self.half else FLOAT
             self.answer = self._trace(_Answer(self.model), one.answer, other.answer, exact=1)
         self.state_shapes = [
-            [None if axis in varying(part, another) else size for axis, size in enumerate(part.shape)][2:]
+            [None if axis in varying(part, another) else size for axis, size in enumerate(part.shape)][1:]
             for part, another in zip(one.state, other.state, strict=True)
         ]
         self.state_kinds = [HALF if self.half else KINDS[part.dtype] for part in one.state]
@@ -353,24 +355,24 @@ class _Search:
         mask = ids > 0
         memory, first = self.system.encode(ids, mask)
         state = tuple(
-            torch.zeros(sizes.B, sizes.K, *(size or sizes.t for size in part.shape[1:])).to(part.dtype)
-            for part in first
+            torch.zeros(sizes.R, *(size or sizes.t for size in part.shape[1:])).to(part.dtype) for part in first
         )
-        previous = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
+        previous, place = torch.zeros(2, sizes.R, dtype=torch.long)
+        row = torch.zeros(sizes.B, sizes.K, dtype=torch.long)
         later = self.model.asks_later
-        step = (memory[:-1] if later else memory, mask, state, previous, torch.tensor(sizes.t))
+        step = (memory[:-1] if later else memory, mask, state, previous, torch.tensor(sizes.t), place, row)
         answer: Tensors = ()
         if later:
-            _, queries, _ = self.model.ask(*step)
+            _, queries, _ = self.model.ask(*step[:5], Beams(place, row))
             assert queries is not None
-            answer = (memory[-1], mask, queries)
+            answer = (memory[-1], mask, queries.new_zeros(sizes.B, sizes.K, queries.shape[1]))
         return _Example((ids, ids.clone()), len(memory), step, state, answer)
 
-    def _forced(self, B: str, of_beams: str) -> None:
+    def _forced(self, B: str) -> None:
         """Sets what a step looks up at row `p * B + b`, p = P when nothing is forced any more, and `forced_count` [B].
 
-        `forced` [(P + 1) * B, 1], -1 where free; the token's `column` for each beam [(P + 1) * B, K, 1], 0 when there
-        is none; and for a system that writes some words only `unwritten` [(P + 1) * B, 1].
+        `forced` [(P + 1) * B, 1], -1 where free; the token's `column` [(P + 1) * B, 1], 0 when there is none; and for a
+        system that writes some words only `unwritten` [(P + 1) * B, 1].
         """
         g = self.outer
         by_step = g("Transpose", "target_prefix", perm=[1, 0])  # [P, B]
@@ -381,8 +383,7 @@ class _Search:
         if self.system.words is not None:
             column = g("Gather", self.columns, column, axis=0)  # -1 where it has no output
             self.unwritten = g("Less", column, g.number(0))
-        column = g("Unsqueeze", g("Max", column, g.number(0)), g.ints(2))
-        self.column = g("Expand", column, of_beams)
+        self.column = g("Max", column, g.number(0))
         is_forced = g("Cast", g("GreaterOrEqual", "target_prefix", g.number(0)), to=INT)  # [B, P]
         self.forced_count = g("ReduceSum", is_forced, g.ints(1), keepdims=0)
 
@@ -436,17 +437,18 @@ class _Search:
         """One step of all beams of the sentences `going`; carried values have the suffix `_in`, then `_out`."""
         o, g = self.outer, Graph(self.outer)
         rows_going = g("Unsqueeze", "going_in", o.ints(1))  # [n, 1]
-        self.J = g("Shape", "scores_in", start=1, end=2)  # [1]
+        self.sentence = g("Div", "place_in", self.K)  # [R], which of the n
         # The model
-        state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [n, J, ...]
+        state = [f"state_{number}_in" for number in range(len(self.state_shapes))]  # [R, ...]
         read = self.memory[:-1] if self.model.asks_later else self.memory
         of_all, used = [*read, self.mask], read_by(self.step.nodes)
         memory = [
             g("Gather", part, "going_in", axis=0) if name in used else part
             for part, name in zip(of_all, self.step.inputs, strict=False)
         ]
-        logits, *made = g.insert(self.step, [*memory, *state, "previous_in", "t"], "model")
-        rows = made.pop(0) if self.system.publishes else None  # [n, J, S]
+        asked = [*memory, *state, "previous_in", "t", "place_in", "row_in"]
+        logits, *made = g.insert(self.step, asked, "model")
+        rows = made.pop(0) if self.system.publishes else None  # [R, S]
 
         # The 2K best continuations
         at_limit = g("GreaterOrEqual", "t", g("Gather", self.last_step, "going_in", axis=0))  # [n, 1]
@@ -457,10 +459,13 @@ class _Search:
         # The beams that run on
         running = g("Where", ends, o.number(DEAD), best)
         scores, ran = g.many("TopK", running, self.K, count=2, axis=1)  # [n, K]
+        zero, K = o.ints(0), self.K
+        leader = g("Slice", scores, zero, o.ints(1), o.ints(1))  # [n, 1]
+        if self.rules.beam_threshold:
+            least = g("Sub", leader, o.number(float(self.rules.beam_threshold)))
+            scores = g("Where", g("Less", scores, least), o.number(DEAD), scores)
 
         # The pool: its own K, then the first K candidates. Early stopping needs no word here: who is full has stopped
-        zero, K = o.ints(0), self.K
-
         def first_beams(value: str) -> str:
             return g("Slice", value, zero, K, o.ints(1))
 
@@ -488,14 +493,13 @@ class _Search:
             "log_probs": slots(log_prob, o.number(0.0)),
         }
         if rows is not None:
-            outputs["queries" if self.model.asks_later else "rows"] = rows  # [n, J, A] or [n, J, S]
+            outputs["queries" if self.model.asks_later else "rows"] = rows  # [R, A] or [R, S]
 
         # What goes on: whose best beam could still beat the pool's worst, or has a pool that is not full; and in any
         # case one of the N best
         worst = g("ReduceMin", new_pool, o.ints(1), keepdims=1)  # [n, 1]
         is_full = g("Greater", worst, o.number(DEAD))
         bound = g("Where", g("And", is_full, self.early), o.number(float("inf")), worst)
-        leader = g("Slice", scores, zero, o.ints(1), o.ints(1))  # [n, 1]
         live = g("Greater", g("Div", leader, penalty), bound)  # [n, 1]
         if self.rules.length_penalty >= 0:  # or the score may grow with every word
             longest = g("Div", leader, g("Gather", self.last_penalty, "going_in", axis=0))  # [n, 1], what it can get
@@ -503,24 +507,30 @@ class _Search:
             live = g("And", live, g("Greater", longest, nth))
         staying = g("Gather", g("NonZero", live), o.number(0), axis=0)  # [m], which of the n go on
         any_left = g("Greater", g("Size", staying), o.number(0))
-        run_parents = first_beams(made_parents)  # [n, K]
-        rows_of = g("Slice", self.sentence_of, zero, g("Shape", "going_in"), zero)  # [n, K, 1], the n in their order
-        beams = g("Concat", rows_of, g("Unsqueeze", run_parents, o.ints(2)), axis=2)  # [n, K, 2]
-        beams = g("Gather", beams, staying, axis=0)  # [m, K, 2]
+        scores = g("Gather", scores, staying, axis=0)  # [m, K]
+        place, row = self._alive(g, scores)
+
+        def of_alive(value: str) -> str:
+            """Of [n, K, ...] what goes on, [R, ...]."""
+            return g("Gather", g("Reshape", g("Gather", value, staying, axis=0), o.ints(-1)), place, axis=0)
+
+        parents = of_alive(g("GatherElements", "row_in", first_beams(made_parents), axis=1))  # [R]
         going_on = {
             "going": g("Gather", "going_in", staying, axis=0),
-            "previous": g("Gather", first_beams(made_tokens), staying, axis=0),
-            "scores": g("Gather", scores, staying, axis=0),
+            "place": place,
+            "row": row,
+            "previous": of_alive(first_beams(made_tokens)),
+            "scores": scores,
             "pool": g("Gather", new_pool, staying, axis=0),
             "pool_scores": g("ScatterND", "pool_scores_in", rows_going, pool_scores),
         }
-        for number, part in enumerate(made):  # [n, J, ...]
-            going_on[f"state_{number}"] = g("GatherND", part, beams)  # [m, K, ...]
+        for number, part in enumerate(made):  # [R, ...]
+            going_on[f"state_{number}"] = g("Gather", part, parents, axis=0)
 
-        shapes: dict[str, list[str | int | None]] = {"going": [None], "pool_scores": ["B", "K"]}
-        shapes |= {"previous": [None, None], "scores": [None, None], "pool": [None, "K"]}
+        shapes: dict[str, list[str | int | None]] = {"going": [None], "place": [None], "row": [None, "K"]}
+        shapes |= {"previous": [None], "scores": [None, "K"], "pool": [None, "K"], "pool_scores": ["B", "K"]}
         for number, size in enumerate(self.state_shapes):
-            shapes[f"state_{number}"] = [None, None, *size]
+            shapes[f"state_{number}"] = [None, *size]
         given = [helper.make_tensor_value_info("t", INT, []), helper.make_tensor_value_info("go_on", BOOL, [])]
         given += [helper.make_tensor_value_info(f"{x}_in", kind, shapes[x]) for x, (kind, _) in carried.items()]
         results = [helper.make_tensor_value_info(g.named("go_on_out", any_left), BOOL, [])]
@@ -530,7 +540,10 @@ class _Search:
         for name, (kind, otherwise) in nothing.items():
             # A sentence that is not going, and what is no beam yet, gives nothing
             if name in ("rows", "queries"):
-                places, width = self._beams(g, g("Gather", self.place_of, "going_in", axis=0)), "K"  # [n, J, 2]
+                sentence = g("Gather", "going_in", self.sentence, axis=0)  # [R]
+                beam = g("Mod", "place_in", K)
+                places = g("Concat", *(g("Unsqueeze", x, o.ints(1)) for x in (sentence, beam)), axis=1)  # [R, 2]
+                width = "K"
             else:
                 places, width = rows_going, "slots"
             out = g.named(f"{name}_now", g("ScatterND", otherwise, places, outputs[name]))
@@ -538,35 +551,48 @@ class _Search:
             results.append(helper.make_tensor_value_info(out, kind, ["B", width, *depths.get(name, [])]))
         return helper.make_graph(g.nodes, "step", given, results)
 
+    def _alive(self, g: Graph, scores: str) -> tuple[str, str]:
+        """`system.Beams` of `scores` [n, K], the best first: places [R] and rows [n, K].
+
+        A dead beam gets the row of one before it. That is of its own sentence, whose best beam is alive: what is wrong
+        with a row stays with its sentence.
+        """
+        o = self.outer
+        alive = g("Or", g("Greater", scores, o.number(DEAD)), g("Less", self.beam, self.fewest))  # [n, K]
+        alive = g("Reshape", alive, o.ints(-1))
+        before = g("Sub", g("CumSum", g("Cast", alive, to=INT), o.number(0)), o.number(1))
+        row = g("Reshape", g("Max", before, o.number(0)), self.flat_beams)
+        return g("Reshape", g("NonZero", alive), o.ints(-1)), row
+
     def _best(self, g: Graph, every: str) -> tuple[str, str, str]:
-        """The C largest totals of a sentence's beams, of log-probabilities `every` [n, J, V]: their places in [J * V],
+        """The C largest totals of a sentence's beams, of log-probabilities `every` [R, V]: their places in [K * V],
         log-probabilities and totals, [n, C] each, the largest first and the first of a tie first.
 
         In two stages, for TopK looks at one entry at a time, a maximum at many: the C groups of columns with the
         largest maxima hold the C largest entries.
         """
         o, size = self.outer, self.group
-        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, J, 1]
+        before = g("Unsqueeze", "scores_in", o.ints(2))  # [n, K, 1]; dead beams' -inf outdoes whatever row they get
         if size == 0:
+            every = g("Gather", every, "row_in", axis=0)  # [n, K, V]
             totals, places = g.many("TopK", self._flat(g, g("Add", every, before)), self.candidates, count=2, axis=1)
             return places, g("GatherElements", self._flat(g, every), places, axis=1), totals
-        groups = g("Reshape", every, o.ints(0, 0, -1, size))  # [n, J, G, V / G]
-        best = g("Add", g("ReduceMax", groups, o.ints(3), keepdims=0), before)  # [n, J, G]
-        _, chosen = g.many("TopK", self._flat(g, best), self.candidates, count=2, axis=1)  # [n, C]
+        of_beam = o.number(self.columns_in_all // size)  # G
+        groups = g("Reshape", every, o.ints(0, -1, size))  # [R, G, V / G]
+        best = g("Gather", g("ReduceMax", groups, o.ints(2), keepdims=0), "row_in", axis=0)  # [n, K, G]
+        _, chosen = g.many("TopK", self._flat(g, g("Add", best, before)), self.candidates, count=2, axis=1)  # [n, C]
         chosen, _ = g.many("TopK", chosen, self.candidates, count=2, axis=1, largest=0)  # in their order, for ties
-        groups = g("Reshape", every, o.ints(0, -1, size))  # [n, J * G, V / G]
-        log_probs = g("GatherND", groups, g("Unsqueeze", chosen, o.ints(2)), batch_dims=1)  # [n, C, V / G]
-        of_beam = g("GatherElements", "scores_in", g("Div", chosen, o.number(self.columns_in_all // size)), axis=1)
+        beam = g("Div", chosen, of_beam)
+        row = g("GatherElements", "row_in", beam, axis=1)
+        group = g("Add", g("Mul", row, of_beam), g("Mod", chosen, of_beam))  # of the R * G
+        log_probs = g("Gather", g("Reshape", every, o.ints(-1, size)), group, axis=0)  # [n, C, V / G]
+        of_beam = g("GatherElements", "scores_in", beam, axis=1)
         totals = g("Add", log_probs, g("Unsqueeze", of_beam, o.ints(2)))  # [n, C, V / G]
         totals, places = g.many("TopK", self._flat(g, totals), self.candidates, count=2, axis=1)  # [n, C]
         log_probs = g("GatherElements", self._flat(g, log_probs), places, axis=1)
         group = g("GatherElements", chosen, g("Div", places, o.number(size)), axis=1)  # [n, C]
         places = g("Add", g("Mul", group, o.number(size)), g("Mod", places, o.number(size)))
         return places, log_probs, totals
-
-    def _beams(self, g: Graph, value: str) -> str:
-        """Of `value` [n, K, ...] what belongs to the J beams there are."""
-        return g("Slice", value, self.outer.ints(0), self.J, self.outer.ints(1))
 
     def _flat(self, g: Graph, value: str) -> str:
         """[n, ...] as [n, the rest]."""
@@ -578,7 +604,7 @@ class _Search:
         Where a token is forced, each beam has one, and the second K are dead.
         """
         o, dead = self.outer, self.outer.number(DEAD)
-        every = g("LogSoftmax", logits, axis=2)  # [n, J, V]; ReduceLogSumExp would be ten times slower
+        every = g("LogSoftmax", logits, axis=1)  # [R, V]; ReduceLogSumExp would be ten times slower
         places, log_probs, totals = self._best(g, every)  # [n, C] each
         beams = g("Div", places, o.number(self.columns_in_all))
         words = g("Mod", places, o.number(self.columns_in_all))
@@ -593,8 +619,9 @@ class _Search:
         row = g("Add", g("Mul", g("Min", "t", self.forced_steps), self.sentences), "going_in")  # [n]
         forced = g("Gather", self.forced, row, axis=0)  # [n, 1], -1 where free
         is_forced = g("GreaterOrEqual", forced, o.number(0))  # [n, 1]
-        column = self._beams(g, g("Gather", self.column, row, axis=0))  # [n, J, 1]
-        forced_log_prob = self._flat(g, g("GatherElements", every, column, axis=2))  # [n, J]
+        column = g("Gather", g("Gather", self.column, row, axis=0), self.sentence, axis=0)  # [R, 1]
+        forced_log_prob = g("Reshape", g("GatherElements", every, column, axis=1), o.ints(-1))  # [R]
+        forced_log_prob = g("Gather", forced_log_prob, "row_in", axis=0)  # [n, K]
         if self.system.words is not None:
             unwritten = g("Gather", self.unwritten, row, axis=0)  # [n, 1]
             forced_log_prob = g("Where", unwritten, o.number(UNWRITTEN), forced_log_prob)
@@ -603,13 +630,12 @@ class _Search:
             forced_log_prob = g("Where", last_step, o.number(0.0), forced_log_prob)
             forced = g("Where", last_step, o.number(self.rules.end), forced)
             is_forced = g("Or", is_forced, last_step)
-        behind = g("Concat", o.ints(0, 0, 0), g("Sub", self.K2, self.J), axis=0)  # what 2K has more than J
+        behind = g("Concat", o.ints(0, 0, 0), self.K, axis=0)  # the second K
         forced_total = g("Pad", g("Add", "scores_in", forced_log_prob), behind, dead)  # [n, 2K]
         forced_log_prob = g("Pad", forced_log_prob, behind, o.number(0.0))
 
         def choice(where_forced: str, where_free: str) -> str:
             return g("Where", is_forced, where_forced, where_free)  # [n, 2K]
 
-        there = g("Min", self.beam_twice, g("Sub", self.J, o.ints(1)))  # [2K], what is behind J is dead
-        tokens, parents = choice(forced, words), choice(there, beams)
+        tokens, parents = choice(forced, words), choice(self.beam_twice, beams)
         return choice(forced_total, totals), choice(forced_log_prob, log_probs), tokens, parents

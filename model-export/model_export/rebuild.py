@@ -41,12 +41,17 @@ KINDS = ("transformer", "marian")
 
 
 def rebuild(
-    folder: Path, verify: Callable[[Path, System], None], choice: Choice | None = None, new_golden: bool = False
+    folder: Path,
+    verify: Callable[[Path, System], None],
+    choice: Choice | None = None,
+    new_golden: bool = False,
+    beam_threshold: float | None = None,
 ) -> None:
     """Replaces the bundle in `folder`; raises BundleError, and leaves it as it was, when it cannot be done.
 
-    With `choice` its links come from attention in another way from now on, and the golden file is written anew, as it
-    is with `new_golden`: for 8 bits that this exporter rounds otherwise, after which the scores are to be taken again.
+    With `choice` its links come from attention in another way from now on, with `beam_threshold` its search gives up
+    other beams (`search.SearchRules`), and the golden file is written anew, as it is with `new_golden`: for 8 bits that
+    this exporter rounds otherwise. But for links the scores are to be taken again then.
     """
     manifest, plain = stored_system(folder)
     kinds = {"int8": EightBit, "half": Half}
@@ -54,7 +59,9 @@ def rebuild(
     system = plain.eval() if wrapped is None else wrapped(plain)
     if choice is not None:
         manifest["attention"]["links"] = choice.manifest()
-    remake(folder, manifest, system, verify, new_golden or choice is not None)
+    if beam_threshold is not None:
+        manifest["decoding"]["beam_threshold"] = beam_threshold
+    remake(folder, manifest, system, verify, new_golden or choice is not None or beam_threshold is not None)
 
 
 def remake(

@@ -183,6 +183,7 @@ def rules_of(manifest: dict[str, Any]) -> SearchRules:
         limit_offset=manifest["limits"]["target_offset"],
         length_penalty=manifest["decoding"]["length_penalty"],
         early_stopping=manifest["decoding"].get("early_stopping", False),
+        beam_threshold=manifest["decoding"].get("beam_threshold", 0.0),
         suppressed=tuple(manifest["decoding"].get("suppressed", ())),
         end_at_limit=manifest["decoding"].get("end_at_limit", False),
         shift=manifest["attention"].get("shift", 0),

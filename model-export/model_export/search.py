@@ -10,6 +10,10 @@ translates as it does there; none of its code is used. Its rules, the same in th
   * It stops as well when nothing can come among the N best of its pool: log-probabilities are at most 0, so the best
     beam's sum over the largest length penalty is the most it can get. This changes none of the N best; `generate()`
     goes on, for it has no such bound.
+  * With a `beam_threshold` a beam that is that much less likely than the best that runs is given up: Freitag and
+    Al-Onaizan, "Beam Search Strategies for Neural Machine Translation" (arXiv 1702.01806), section 3, absolute
+    threshold pruning, between the beams that are left. `generate()` has none, so an imported checkpoint has none unless
+    it is asked for.
   * A suppressed word is never chosen; the probabilities of the others stay as they are.
   * With `end_at_limit` the last step allowed, where it is not forced, has one continuation, the end token at +0.
   * A forced position (`prefix` >= 0) has one continuation, the given token at its own log-probability; at UNWRITTEN
@@ -47,6 +51,7 @@ class SearchRules:
     limit_offset: int = 20
     length_penalty: float = 1.0
     early_stopping: bool = False
+    beam_threshold: float = 0.0  # of summed natural logarithms; 0 gives nothing up
     suppressed: tuple[int, ...] = ()
     end_at_limit: bool = False
     shift: int = 0
@@ -122,6 +127,8 @@ def beam_search(
         ends = ((token == rules.end) | (t + 1 >= limit)[:, None]) & (totals > DEAD)
         # The beams that run on
         new_scores, running = _top(totals.masked_fill(ends, DEAD), K)  # [B, K]
+        if rules.beam_threshold:
+            new_scores = new_scores.masked_fill(new_scores < new_scores[:, :1] - rules.beam_threshold, DEAD)
         # The pool
         full = (pool > DEAD).all(1, keepdim=True) if early else torch.zeros_like(going)[:, None]
         length = float(t + 1) ** rules.length_penalty

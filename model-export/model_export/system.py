@@ -6,13 +6,35 @@ Letters in the shape comments of all architectures:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Tensors = tuple[Tensor, ...]
+
+
+class Beams(NamedTuple):
+    """Which beams the R rows of a step are: those that are alive, sentence by sentence."""
+
+    place: Tensor  # [R] int64, b * K + k of each row, ascending
+    row: Tensor  # [B, K] int64, the row of each beam; of one that has none, another of its sentence
+
+    @classmethod
+    def all(cls, like: Tensor) -> Beams:
+        """Every beam of `like` [B, K]."""
+        place = torch.arange(like.numel(), device=like.device)
+        return cls(place, place.reshape(like.shape))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Of rows [R, ...] those of all beams [B * K, ...]."""
+        return x.index_select(0, self.row.flatten())
+
+    def pick(self, x: Tensor) -> Tensor:
+        """Rows [R, ...] of all beams' [B * K, ...]."""
+        return x.index_select(0, self.place)
+
 
 UNWRITTEN = -20.0  # log-probability of a forced word that a model has no output for: next to nothing, yet finite
 
@@ -56,10 +78,16 @@ class System(nn.Module):
         raise NotImplementedError
 
     def ask(
-        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor, beams: Beams
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """`step`, or when it `asks_later` the same without the last of `memory`, and queries [B, K, A] for rows."""
-        return self.step(memory, mask, state, previous, t)
+        """`step` for some of the beams: `state` and `previous` have R rows in place of [B, K], and so has what is given
+        back. When it `asks_later` it goes without the last of `memory` and gives queries [R, A] in place of attention.
+        """
+        words = beams.spread(previous).reshape(beams.row.shape)
+        spread = tuple(beams.spread(part).reshape(*beams.row.shape, *part.shape[1:]) for part in state)  # [B, K, ...]
+        logits, rows, moved = self.step(memory, mask, spread, words, t)
+        logits, *picked = (beams.pick(part.flatten(0, 1)) for part in (logits, *moved))
+        return logits, None if rows is None else beams.pick(rows.flatten(0, 1)), tuple(picked)
 
     def answer(self, keys: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
         """Rows [B, N, S] of attention to queries [B, N, A] of any steps; `keys` [B, ...] is the last of `memory`."""

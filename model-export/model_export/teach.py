@@ -23,6 +23,7 @@ from model_export.guide import Links, alignment_loss, read_links
 from model_export.rebuild import remake, stored_system
 from model_export.system import System
 from model_export.train import stream
+from model_export.training_kernels import fast_floats
 from model_export.transformer import Transformer
 from model_export.vocabulary import Subwords
 
@@ -110,7 +111,7 @@ def _taught(
         began = began or time.monotonic()
         if all(pairs is None for pairs in batch.links):
             continue
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_floats("cpu"):
             with torch.no_grad():
                 known = system.known(batch.source, batch.mask, batch.previous)
             loss = alignment_loss(system.rows(known, batch.mask), batch)

@@ -18,15 +18,16 @@ OPSET = 18
 
 
 class Sizes(NamedTuple):
-    """Sizes of the dimensions that vary: B sentences, K beams, S source length, t steps done."""
+    """Sizes of the dimensions that vary: B sentences, K beams, R beams alive in all, S source length, t steps done."""
 
     B: int
     K: int
+    R: int
     S: int
     t: int
 
 
-EXAMPLES = Sizes(B=13, K=17, S=19, t=23), Sizes(B=3, K=5, S=2, t=7)  # no size twice
+EXAMPLES = Sizes(B=13, K=17, R=29, S=19, t=23), Sizes(B=3, K=5, R=11, S=2, t=7)  # no size twice
 
 
 def varying(value: Tensor, other: Tensor) -> dict[int, Any]:

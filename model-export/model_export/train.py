@@ -29,7 +29,7 @@ from model_export.guide import FORMS, Links, guide_loss, of_tokens, read_links
 from model_export.search import SearchRules, beam_search, best
 from model_export.system import System
 from model_export.systems import SYSTEMS
-from model_export.training_kernels import cross_entropy, denormals_as_zero
+from model_export.training_kernels import cross_entropy, denormals_as_zero, fast_floats
 from model_export.transformer import Transformer
 from model_export.vocabulary import SOURCE_FILE, SpecialIds, Subwords, learn
 
@@ -292,7 +292,7 @@ def _update(
     """One update; gives the mean loss of a target token, without what attention is taught."""
     source, mask, previous = batch.source.to(device), batch.mask.to(device), batch.previous.to(device)
     taught: Tensor | float = 0.0
-    with torch.autocast(device.type, torch.bfloat16):
+    with fast_floats(device.type):
         logits, rows = model(source, mask, previous)  # [B, T, V], [B, T, S]
         if settings.guide:
             taught = settings.guide * guide_loss(rows, batch.links)
@@ -316,7 +316,7 @@ def _validate(
 ) -> None:
     scores = {}
     for name, pairs in held_out:
-        with torch.autocast(next(averaged.parameters()).device.type, torch.bfloat16):
+        with fast_floats(next(averaged.parameters()).device.type):
             found = translate(averaged, subwords, [source for source, _ in pairs])
         references = [[target for _, target in pairs]]
         scores[name] = round(sacrebleu.corpus_bleu(found, references, lowercase=lower_case).score, 2)

@@ -86,3 +86,11 @@ class Dropout(nn.Module):
         noise = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)  # 8 bytes each
         kept = noise.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
         return x * (kept.to(x.dtype) * (LEVELS / (LEVELS - dropped)))
+
+
+def fast_floats(device: str) -> torch.autocast:
+    """Products in bfloat16 while it is on, but on a processor that has no such operations: it would be slower than with
+    float32, and PyTorch has no LSTM for it there.
+    """
+    able = device != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast(device, torch.bfloat16, enabled=able)

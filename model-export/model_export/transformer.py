@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_export.system import System, Tensors, over_words
+from model_export.system import Beams, System, Tensors, over_words
 from model_export.traced import operator
 from model_export.training_kernels import Dropout
 
@@ -133,26 +133,27 @@ class Attention(nn.Module):
         none = like.new_zeros(sentences, self.heads, 0, like.shape[-1] // self.heads)
         return none, none
 
-    def queries(self, x: Tensor, sentences: int) -> Tensor:
-        """Scaled queries [B, H, T, C] of x [B * T, D]."""
-        scaled: Tensor = self.split(self.query(x), sentences) * self.scale
+    def queries(self, x: Tensor, sentences: int, beams: Beams | None) -> Tensor:
+        """Scaled queries [B, H, T, C] of x [B * T, D], or of rows [R, D] with the queries of all beams, T = K."""
+        asked = self.query(x)
+        scaled: Tensor = self.split(asked if beams is None else beams.spread(asked), sentences) * self.scale
         return scaled
 
-    def look_back(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One new word a beam, x [B * K, D], over what it wrote before and itself.
+    def look_back(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One new word a beam, x [R, D], over what it wrote before and itself.
 
-        Keys and values are [B, K, ...], of t words, as `nothing` began them, and are given back one word longer. The
-        output is [B * K, D].
+        Keys and values are [R, ...], of t words, as `nothing` began them, and are given back one word longer. The
+        output is [R, D].
 
         Queries are scaled before they get their shape, for ONNX Runtime would join a scale to the product that follows,
         and takes twice as long over a product of one row that has one.
         """
-        shape = (sentences, -1, self.heads, 1, x.shape[1] // self.heads)  # [B, K, H, 1, C]
+        shape = (-1, self.heads, 1, x.shape[1] // self.heads)  # [R, H, 1, C]
         query = (self.query(x) * self.scale).reshape(shape)
-        keys = torch.cat([keys, self.key(x).reshape(shape)], dim=3)  # [B, K, H, t + 1, C]
-        values = torch.cat([values, self.value(x).reshape(shape)], dim=3)
-        mixed, _ = self.mix(query, keys, values, None)  # [B, K, H, 1, C]
-        return self.output(mixed.flatten(2).flatten(0, 1)), keys, values
+        keys = torch.cat([keys, self.key(x).reshape(shape)], dim=2)  # [R, H, t + 1, C]
+        values = torch.cat([values, self.value(x).reshape(shape)], dim=2)
+        mixed, _ = self.mix(query, keys, values, None)  # [R, H, 1, C]
+        return self.output(mixed.flatten(1)), keys, values
 
     def mix(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values mixed for each scaled query [..., H, T, C], and weights [..., H, T, S]: rows sum to 1, 0 if hidden.
@@ -165,20 +166,22 @@ class Attention(nn.Module):
         weights = sharp_softmax(energies.float())  # [..., H, T, S]
         return weights.to(values.dtype) @ values, weights
 
-    def forward(self, x: Tensor, sentences: int, memory: Memory, paired: bool = False) -> tuple[Tensor, Tensor]:
-        """Output [B * T, D] and weights [B, H, T, S] of x [B * T, D].
+    def forward(self, x: Tensor, sentences: int, memory: Memory, beams: Beams | None = None) -> tuple[Tensor, Tensor]:
+        """Output [B * T, D] and weights [B, H, T, S] of x [B * T, D]; of rows [R, D] with `beams` output [R, D] and
+        weights of all beams, T = K.
 
-        A product with one query sums in another order than one with several; `paired` asks one query twice, so that
-        an answer doesn't depend on how many were asked.
+        A product with one query sums in another order than one with several; a step, which has `beams`, asks one query
+        twice, so that an answer doesn't depend on how many were asked.
         """
-        paired = paired and not self.exact
-        queries = self.queries(x, sentences)  # [B, H, T, C]
+        paired = beams is not None and not self.exact
+        queries = self.queries(x, sentences, beams)  # [B, H, T, C]
         if paired:
             queries = torch.cat([queries, queries[:, :, :1]], dim=2)
         mixed, weights = self.mix(queries, *memory)
         if paired:
             mixed, weights = mixed[:, :, :-1], weights[:, :, :-1]
-        return self.output(mixed.transpose(1, 2).flatten(2).flatten(0, 1)), weights
+        mixed = mixed.transpose(1, 2).flatten(2).flatten(0, 1)  # [B * T, D]
+        return self.output(mixed if beams is None else beams.pick(mixed)), weights
 
 
 class EncoderLayer(nn.Module):
@@ -216,14 +219,16 @@ class DecoderLayer(EncoderLayer):
         super().__init__(sizes)
         self.cross_attention, self.cross_norm = Attention(sizes), nn.LayerNorm(sizes.width)
 
-    def step(self, x: Tensor, sentences: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`Attention.look_back`, added to x [B * K, D] and normalised."""
-        attended, keys, values = self.self_attention.look_back(x, sentences, keys, values)
+    def step(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`Attention.look_back`, added to x [R, D] and normalised."""
+        attended, keys, values = self.self_attention.look_back(x, keys, values)
         return self.attended(x, attended), keys, values
 
-    def look(self, x: Tensor, sentences: int, memory: Memory, paired: bool = False) -> tuple[Tensor, Tensor]:
-        """From after self-attention to the layer's output [B * T, D], and the weights [B, H, T, S]."""
-        looked, weights = self.cross_attention(x, sentences, memory, paired)
+    def look(self, x: Tensor, sentences: int, memory: Memory, beams: Beams | None = None) -> tuple[Tensor, Tensor]:
+        """From after self-attention to the layer's output [B * T, D], and the weights [B, H, T, S]; of rows [R, D] with
+        `beams`, as `Attention.forward`.
+        """
+        looked, weights = self.cross_attention(x, sentences, memory, beams)
         return self.feed_forward(self.cross_norm(x + self.dropout(looked))), weights
 
 
@@ -247,10 +252,10 @@ class AlignmentHead(nn.Module):
         keys: Tensor = self.key(torch.cat([embedded, encoded], dim=1))  # [B * S, A]
         return keys.reshape(sentences, -1, keys.shape[1])
 
-    def queries(self, looking: list[Tensor], sentences: int) -> Tensor:
-        """[B, T, A] of L states [B * T, D]."""
-        queries: Tensor = self.query(torch.cat(looking, dim=1))  # [B * T, A]
-        return queries.reshape(sentences, -1, queries.shape[1])
+    def queries(self, looking: list[Tensor]) -> Tensor:
+        """[N, A] of L states [N, D]."""
+        queries: Tensor = self.query(torch.cat(looking, dim=1))
+        return queries
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Weights [B, T, S]; one query is asked twice, see `Attention.forward`."""
@@ -325,18 +330,17 @@ class Transformer(System):
         self.written.bias.copy_(self.output_bias[words])
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Section 3.4: ids [B, T] with their positions [T, D] as rows [B * T, D]."""
+        """Section 3.4: [..., D] of ids [...] and their positions."""
         scale = math.sqrt(self.sizes.width) if self.sizes.scale_embedding else 1.0
-        embedded: Tensor = self.dropout(self.embedding(ids) * scale + positions)  # [B, T, D]
-        return embedded.flatten(0, 1)
+        embedded: Tensor = self.dropout(self.embedding(ids) * scale + positions)
+        return embedded
 
-    def logits(self, x: Tensor, sentences: int) -> Tensor:
-        """[B, T, V] of x [B * T, D]; W in place of V for a system that writes some words only."""
+    def logits(self, x: Tensor) -> Tensor:
+        """[N, V] of x [N, D]; W in place of V for a system that writes some words only."""
         if self.written is not None:
-            narrow: Tensor = self.written(x)  # [B * T, W]
-            return narrow.reshape(sentences, -1, narrow.shape[1])
-        logits = over_words(x, self.embedding.weight, self.output_bias)  # [B * T, V]
-        return logits.reshape(sentences, -1, logits.shape[1])
+            narrow: Tensor = self.written(x)
+            return narrow
+        return over_words(x, self.embedding.weight, self.output_bias)
 
     def published(self, weights: Tensor) -> Tensor:
         """[B, T, S] of the published layer's [B, H, T, S]."""
@@ -354,7 +358,7 @@ class Transformer(System):
 
     def read(self, source_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and the encoder's output, [B * S, D] each."""
-        embedded = x = self.embed(source_ids, self.positions[: source_ids.shape[1]])
+        embedded = x = self.embed(source_ids, self.positions[: source_ids.shape[1]]).flatten(0, 1)
         hidden = hiding(mask[:, None, None])  # [B, 1, 1, S]
         for layer in self.encoder:
             x = layer(x, mask.shape[0], hidden)
@@ -368,8 +372,12 @@ class Transformer(System):
     def step(
         self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensors]:
-        logits, rows, grown = self.ask(memory, mask, state, previous, t)
-        return logits, self.answer(memory[-1], mask, rows) if self.asks_later else rows, grown
+        beams = Beams.all(previous)
+        flat = tuple(part.flatten(0, 1) for part in state)
+        made, asked, kept = self.ask(memory, mask, flat, previous.flatten(), t, beams)
+        found = (made, asked, *kept)
+        logits, rows, *grown = (part.reshape(*previous.shape, *part.shape[1:]) for part in found)  # [B, K, ...]
+        return logits, self.answer(memory[-1], mask, rows) if self.asks_later else rows, tuple(grown)
 
     def answer(self, keys: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
         assert self.aligner is not None
@@ -377,31 +385,31 @@ class Transformer(System):
         return rows
 
     def ask(
-        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor
+        self, memory: Tensors, mask: Tensor, state: Tensors, previous: Tensor, t: Tensor, beams: Beams
     ) -> tuple[Tensor, Tensor, Tensors]:
-        B = previous.shape[0]
-        x = self.embed(previous, F.embedding(t, self.positions))  # [B * K, D]; an index would take three operators
+        B = mask.shape[0]
+        x = self.embed(previous, F.embedding(t, self.positions))  # [R, D]; an index would take three operators
         grown: list[Tensor] = []
         rows, looking = x, []
         for number, layer in enumerate(self.decoder_layers()):
-            x, keys, values = layer.step(x, B, *state[2 * number : 2 * number + 2])  # [B * K, D]
+            x, keys, values = layer.step(x, *state[2 * number : 2 * number + 2])  # [R, D]
             looking.append(x)
             parts = len(Memory._fields)
             source = Memory(*memory[parts * number : parts * (number + 1)])
-            x, weights = layer.look(x, B, source, paired=True)  # a sentence's beams as its queries
+            x, weights = layer.look(x, B, source, beams)  # a sentence's beams as its queries
             if number == self.sizes.published_layer and self.aligner is None:
-                rows = self.published(weights)[..., : mask.shape[1]]  # [B, K, S]
+                rows = beams.pick(self.published(weights)[..., : mask.shape[1]].flatten(0, 1))  # [R, S]
             grown += [keys, values]
         if self.aligner is not None:
-            rows = self.aligner.queries(looking, B)  # [B, K, A]
-        return self.logits(x, B), rows, tuple(grown)
+            rows = self.aligner.queries(looking)  # [R, A]
+        return self.logits(x), rows, tuple(grown)
 
     def known(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> Known:
         """Teacher forcing, up to the logits."""
         B, T = previous.shape
         embedded, encoded = self.read(source_ids, mask)
         past = hiding(torch.ones(T, T, dtype=torch.bool, device=previous.device).tril())  # [T, T]
-        x = self.embed(previous, self.positions[:T])  # [B * T, D]
+        x = self.embed(previous, self.positions[:T]).flatten(0, 1)  # [B * T, D]
         looking, weights = [], []
         for layer, source in zip(self.decoder_layers(), self.memory(encoded, mask), strict=True):
             x = layer.attend(x, B, past)
@@ -415,14 +423,16 @@ class Transformer(System):
         if self.aligner is None:
             return self.published(known.weights[self.sizes.published_layer])
         keys = self.aligner.keys(known.embedded, known.encoded, mask.shape[0])  # [B, S, A]
-        rows: Tensor = self.aligner(self.aligner.queries(known.looking, mask.shape[0]), keys, mask)
+        queries = self.aligner.queries(known.looking)
+        queries = queries.reshape(mask.shape[0], -1, queries.shape[1])  # [B, T, A]
+        rows: Tensor = self.aligner(queries, keys, mask)
         return rows
 
     def attentions(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Teacher forcing: logits [B, T, V] and every decoder layer's weights [B, H, T, S]."""
         known = self.known(source_ids, mask, previous)
-        return self.logits(known.output, previous.shape[0]), known.weights
+        return self.logits(known.output).reshape(*previous.shape, -1), known.weights
 
     def forward(self, source_ids: Tensor, mask: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         known = self.known(source_ids, mask, previous)
-        return self.logits(known.output, previous.shape[0]), self.rows(known, mask)
+        return self.logits(known.output).reshape(*previous.shape, -1), self.rows(known, mask)

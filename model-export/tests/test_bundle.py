@@ -50,6 +50,7 @@ def test_a_bundle_should_be_these_files_and_fields(bundle: Path) -> None:
     assert manifest["training"]["updates"] in (4, 8)
     assert manifest["decoding"] == {
         "beam_size": 4,
+        "beam_threshold": 0.0,
         "early_stopping": False,
         "end_at_limit": False,
         "length_penalty": 1.0,
@@ -187,6 +188,12 @@ def test_metadata_of_another_bundle_should_be_refused(copy: Path) -> None:
     found = " ".join(faults(copy))
     assert "metadata dragoman.format_version should be 1: was 2" in found
     assert "metadata dragoman.vocabulary_sha256 should be" in found
+
+
+@pytest.mark.parametrize("threshold", [-1, "2", None, float("inf")])
+def test_a_threshold_that_is_none_should_be_refused(copy: Path, threshold: object) -> None:
+    change(copy, decoding=read_json(copy)["decoding"] | {"beam_threshold": threshold})
+    assert "decoding.beam_threshold should be a number of 0 (none) or more" in " ".join(faults(copy))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 3}', '{"files": {"model.onnx": 1}, "vocabulary": 2}'])

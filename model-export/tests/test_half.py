@@ -33,7 +33,8 @@ class _Attention(nn.Module):
 
 def fragment_of(module: nn.Module) -> Fragment:
     examples = (
-        (torch.randn(B, 16), torch.randn(B, S, 16), torch.ones(B, S, dtype=torch.bool)) for B, _, S, _ in EXAMPLES
+        (torch.randn(of.B, 16), torch.randn(of.B, of.S, 16), torch.ones(of.B, of.S, dtype=torch.bool))
+        for of in EXAMPLES
     )
     return kernels.norms_fused(trace(module, *examples))
 

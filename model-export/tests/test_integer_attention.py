@@ -73,7 +73,7 @@ def test_even_attention_over_a_long_sentence_should_not_vanish() -> None:
 def test_a_query_should_get_the_same_answer_alone_and_padding_change_nothing(kind: type[IntegerAttention]) -> None:
     _, integer = attention(kind)
     x, words = torch.randn(1 * 6, 32), torch.randn(1 * 9, 32)
-    queries, memory = integer.queries(x, 1), integer.memory(words, 1, hiding(mask_of_lengths(9)))
+    queries, memory = integer.queries(x, 1, None), integer.memory(words, 1, hiding(mask_of_lengths(9)))
     together, weights = integer.mix(queries, *memory)  # [1, H, T, C], [1, H, T, S]
     for more in (4, COLUMNS):
         padded = torch.cat([words, torch.randn(more, 32)])
@@ -90,16 +90,16 @@ def test_a_query_should_get_the_same_answer_alone_and_padding_change_nothing(kin
 @torch.no_grad()
 def test_words_that_come_one_by_one_should_get_what_they_get_together() -> None:
     _, integer = attention(IntegerSelfAttention)
-    x = torch.randn(2, 3, 5, 32)  # sentences, beams, words
+    x = torch.randn(6, 5, 32)  # beams, words
     past = hiding(torch.ones(5, 5, dtype=torch.bool).tril())
     flat = x.reshape(-1, 32)
     together, _ = integer(flat, 6, integer.memory(flat, 6, past))
-    keys, values = (part[:, None].expand(2, 3, *part.shape[1:]) for part in integer.nothing(flat, 2))
+    keys, values = integer.nothing(flat, 6)
     for t in range(5):
-        word, keys, values = integer.look_back(x[:, :, t].reshape(-1, 32), 2, keys, values)
+        word, keys, values = integer.look_back(x[:, t], keys, values)
         torch.testing.assert_close(word, together.reshape(6, 5, 32)[:, t], atol=0.01, rtol=0.01)
-    assert keys.shape == (2, 3, 5, 4, 8)
-    assert values.shape == (2, 3, 4, 5, 8)
+    assert keys.shape == (6, 5, 4, 8)
+    assert values.shape == (6, 4, 5, 8)
 
 
 def test_numbers_beyond_the_bound_should_be_cut_off() -> None:
@@ -116,7 +116,7 @@ class _Step(nn.Module):
         self.attend = attend
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensors:
-        return self.attend.look_back(x, keys.shape[0], keys, values)
+        return self.attend.look_back(x, keys, values)
 
 
 class _Weights(nn.Module):
@@ -127,7 +127,7 @@ class _Weights(nn.Module):
         self.attend = attend
 
     def forward(self, x: Tensor, keys: Tensor) -> tuple[Tensor]:
-        query = self.attend.rounded_query(x).reshape(keys.shape[0], -1, 1, *keys.shape[3:])
+        query = self.attend.rounded_query(x).reshape(-1, *keys.shape[2:])
         return (sharp_softmax(self.attend.own_energies(query, keys)),)
 
 
@@ -188,9 +188,9 @@ def test_the_graph_should_look_back_as_pytorch_does() -> None:
     _, integer = attention(IntegerSelfAttention)
 
     def example(sizes: Sizes) -> Tensors:
-        keys = torch.randint(0, 256, (sizes.B, sizes.K, sizes.t, 4, 8), dtype=torch.uint8)
-        values = torch.randint(-64, 65, (sizes.B, sizes.K, 4, sizes.t, 8), dtype=torch.int8)
-        return torch.randn(sizes.B * sizes.K, 32), keys, values
+        keys = torch.randint(0, 256, (sizes.R, sizes.t, 4, 8), dtype=torch.uint8)
+        values = torch.randint(-64, 65, (sizes.R, 4, sizes.t, 8), dtype=torch.int8)
+        return torch.randn(sizes.R, 32), keys, values
 
     given, other = map(example, EXAMPLES)
     found = session(_Step(integer), given, other)

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -89,23 +90,50 @@ def test_the_best_of_grouped_columns_should_be_the_best_of_all(beam_size: int) -
     assert len(found.tokens.unique()) > 20
 
 
-def first_beams(graph: onnx.ModelProto, beam_size: int) -> int:
-    """How many of a sentence's beams the first step works on."""
+def rows_of_steps(graph: onnx.ModelProto, beam_size: int, prefix: Tensor = FREE) -> list[int]:
+    """How many beams each step works on, of all sentences."""
     seen = copy.deepcopy(graph)
     [loop] = [node for node in seen.graph.node if node.op_type == "Loop"]
-    previous = loop.input[3]  # after the most steps, whether there is one, and the sentences
-    seen.graph.output.append(onnx.helper.make_tensor_value_info(previous, TensorProto.INT64, None))
+    [body] = [attribute.g for attribute in loop.attribute if attribute.name == "body"]
+    body.node.append(onnx.helper.make_node("Size", ["place_in"], ["rows_of_step"]))
+    body.output.append(onnx.helper.make_tensor_value_info("rows_of_step", TensorProto.INT64, []))
+    loop.output.append("rows_of_all")
+    seen.graph.output.append(onnx.helper.make_tensor_value_info("rows_of_all", TensorProto.INT64, ["T"]))
     session = onnxruntime.InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
-    given = {"source_ids": SOURCE.numpy(), "source_mask": (SOURCE != 0).long().numpy(), "target_prefix": FREE.numpy()}
+    given = {"source_ids": SOURCE.numpy(), "source_mask": (SOURCE != 0).long().numpy(), "target_prefix": prefix.numpy()}
     given |= {"max_target_length": np.array(LONGEST), "beam_size": np.array(beam_size)}
     given |= {"best": np.array(beam_size)}
-    [found] = session.run([previous], given)
-    assert len(found) == len(SOURCE)
-    return int(found.shape[1])
+    [found] = session.run(["rows_of_all"], given)
+    return [int(rows) for rows in found]
 
 
-def test_the_first_step_should_work_on_few_beams_where_those_have_the_candidates(graph: onnx.ModelProto) -> None:
-    assert [first_beams(graph, beam_size) for beam_size in (1, 2, 4, 40)] == [1, 2, 2, 40]
+def test_a_step_should_work_on_the_beams_that_are_alive_and_on_two_of_each_sentence(graph: onnx.ModelProto) -> None:
+    sentences = len(SOURCE)
+    for beam_size, fewest in ((1, 1), (2, 2), (4, 2), (40, 2)):
+        first, second, *_ = rows_of_steps(graph, beam_size)
+        assert (first, second) == (fewest * sentences, beam_size * sentences)
+    forced = torch.tensor([[7, 8, 9, 2], [7, 8, 2, -1], [7, 2, -1, -1]])
+    assert rows_of_steps(graph, 4, forced) == [6, 6, 4, 2]
+
+
+@pytest.mark.parametrize("beam_size", [4, 12])
+def test_beams_below_the_threshold_should_cost_nothing_and_the_search_equal_pytorchs(
+    graph: onnx.ModelProto, model: RNNsearch, beam_size: int
+) -> None:
+    for threshold in (0.2, 1.0):
+        rules = replace(RULES, beam_threshold=threshold)
+        made = build(model, rules, {})
+        session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+        found = run(session, SOURCE, beam_size)
+        expected = beam_search(model, SOURCE, SOURCE != 0, beam_size, LONGEST, rules)
+        torch.testing.assert_close(found.scores.amax(1), expected.scores.amax(1), atol=1e-4, rtol=0)
+        for sentence, limit in enumerate(rules.limits(SOURCE != 0, FREE, LONGEST).tolist()):
+            a, b = best(found, sentence, limit, 1.0, END), best(expected, sentence, limit, 1.0, END)
+            assert a.ids == b.ids
+            torch.testing.assert_close(a.attention, b.attention, atol=1e-5, rtol=0)
+        rows, whole = rows_of_steps(made, beam_size), rows_of_steps(graph, beam_size)
+        assert rows[0] == whole[0]
+        assert sum(rows[:6]) < 0.9 * sum(whole[:6])
 
 
 @pytest.mark.parametrize("prefix", [FREE, torch.tensor([[7, -1, 8], [9, 2, -1], [-1, -1, 30]])])
@@ -120,7 +148,7 @@ def test_a_graph_in_8_bits_should_begin_with_one_beam_and_equal_the_search(prefi
     made = EightBit(plain)
     made.calibrate(lambda: plain(SOURCE, SOURCE != 0, SOURCE))
     graph = build(made, RULES, {})
-    assert first_beams(graph, 4) == 1
+    assert rows_of_steps(graph, 4)[:2] == [len(SOURCE), 4 * len(SOURCE)]
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     found = run(session, SOURCE, 4, prefix)
     expected = beam_search(made, SOURCE, SOURCE != 0, 4, LONGEST, RULES, prefix)

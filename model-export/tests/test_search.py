@@ -1,4 +1,5 @@
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,22 @@ def test_early_stopping_should_end_with_the_first_full_pool(model: RNNsearch) ->
     patient = beam_search(model, source, source != 0, 4, 30, RULES)
     assert len(early.tokens) <= len(patient.tokens)
     assert max(h.score / len(h.ids) for h in pool(patient, 28)) >= max(h.score / len(h.ids) for h in pool(early, 28))
+
+
+def test_a_beam_below_the_threshold_should_be_given_up() -> None:
+    """Word 3 comes first with 0.9, word 4 with 0.1, ln 9 = 2.2 less; but what follows 3 is one of 26."""
+    chain = Chain(30)
+    chain.table[:] = DEAD
+    chain.table[[0, END]] = 0.0  # follows nothing
+    chain.table[1, 3], chain.table[1, 4] = math.log(0.9), math.log(0.1)
+    chain.table[3, 4:] = 0.0
+    chain.table[4:, END] = 0.0
+    rules = replace(RULES, length_penalty=0.0)
+    first = [
+        best(beam_search(chain, ONE, ALL, 2, 8, replace(rules, beam_threshold=threshold)), 0, 8, 0.0, END).ids[0]
+        for threshold in (0.0, 2.1, 2.3)
+    ]
+    assert first == [4, 3, 4]
 
 
 def test_a_whole_target_given_should_end_the_search_with_it(model: RNNsearch) -> None:

@@ -88,10 +88,7 @@ final class BundleCommand {
                     "longest",
                     manifest.limits().maxSourceTokens() + " source, "
                             + manifest.limits().maxTargetTokens() + " target tokens");
-            row(
-                    "search",
-                    "beam " + manifest.decoding().beamSize() + ", length penalty "
-                            + manifest.decoding().lengthPenalty());
+            row("search", search(manifest.decoding()));
             row("attention", attention(manifest.attention()));
             if (manifest.attention().published()) {
                 row("links", manifest.attention().links());
@@ -112,6 +109,13 @@ final class BundleCommand {
                                         score.beamSize())));
             }
             return 0;
+        }
+
+        private static String search(BundleManifest.Decoding decoding) {
+            return "beam " + decoding.beamSize() + ", length penalty " + decoding.lengthPenalty()
+                    + (decoding.beamThreshold() > 0
+                            ? ", hypotheses " + decoding.beamThreshold() + " below the best given up"
+                            : "");
         }
 
         private static String attention(BundleManifest.Attention attention) {

@@ -150,8 +150,10 @@ public record Bundle(Path folder, BundleManifest manifest) {
                 || limits.targetRatio() + limits.targetOffset() == 0) {
             faults.add("limits should have target_ratio and target_offset of at least 0, not both 0: were " + limits);
         }
-        if (manifest.decoding().beamSize() < 1 || !(manifest.decoding().lengthPenalty() >= 0)) {
-            faults.add("decoding should have a positive beam size and length penalty: was " + manifest.decoding());
+        BundleManifest.Decoding decoding = manifest.decoding();
+        if (decoding.beamSize() < 1 || !(decoding.lengthPenalty() >= 0) || !(decoding.beamThreshold() >= 0)) {
+            faults.add("decoding should have a positive beam size and length penalty, and a beam threshold of at least"
+                    + " 0: was " + decoding);
         }
     }
 

@@ -77,10 +77,17 @@ public record BundleManifest(
         }
     }
 
+    /**
+     * The search that the graph was made for.
+     *
+     * @param beamThreshold how far a hypothesis's log-probability may fall below the best one's before it is given up; 0
+     *     gives none up
+     */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Decoding(
             @JsonProperty(value = "beam_size", required = true) int beamSize,
-            @JsonProperty(value = "length_penalty", required = true) double lengthPenalty) {}
+            @JsonProperty(value = "length_penalty", required = true) double lengthPenalty,
+            @JsonProperty("beam_threshold") double beamThreshold) {}
 
     /**
      * Where the published weights are read.

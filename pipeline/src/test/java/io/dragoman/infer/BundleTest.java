@@ -259,8 +259,8 @@ class BundleTest {
                         "model.onnx should have 4 bytes: has 3 (truncated or replaced?)",
                         "limits should allow at least 2 tokens on both sides: were Limits[maxSourceTokens=0, maxTargetTokens=256, targetRatio=2,"
                                 + " targetOffset=20]",
-                        "decoding should have a positive beam size and length penalty: was Decoding[beamSize=0,"
-                                + " lengthPenalty=1.0]",
+                        "decoding should have a positive beam size and length penalty, and a beam threshold of at least"
+                                + " 0: was Decoding[beamSize=0, lengthPenalty=1.0, beamThreshold=0.0]",
                         "vocabulary.target_size should be source_size, 8000, without a target_tokenizer.json: was 310",
                         "tokenizer.json should have at least 8000 entries: has 310",
                         "vocabulary.sha256 is not that of tokenizer.json",

@@ -119,7 +119,7 @@ public final class FakeTranslationModel implements TranslationModel {
                 new BundleManifest.Vocabulary(TinyTokenizer.SIZE, TinyTokenizer.SIZE, "00"),
                 TinyTokenizer.SPECIAL,
                 new BundleManifest.Limits(maxSourceTokens, 30, 2, 10),
-                new BundleManifest.Decoding(1, 1.0),
+                new BundleManifest.Decoding(1, 1.0, 0),
                 new BundleManifest.Attention(true, 3, List.of(0, 2), 1, null),
                 Map.of(Bundle.MODEL, new BundleManifest.FileIdentity("cafe", 4)),
                 null,
