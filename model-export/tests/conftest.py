@@ -27,7 +27,7 @@ VOCABULARY = 300
 
 TRAINING = """
 [training]
-seed = 7
+seed = 8
 steps = 8
 warm_up = 2
 cool_down = 0.5
