@@ -29,7 +29,7 @@ def test_rate_should_rise_stay_and_fall(config: Config) -> None:
 
 def test_every_fault_should_be_in_one_message(tmp_path: Path, data: Path) -> None:
     text = (data / "config.toml").read_text(encoding="utf-8")
-    text = text.replace("steps = 8", 'steps = "many"').replace("seed = 7", "sead = 7").replace("size = 300", "size = 9")
+    text = text.replace("steps = 8", 'steps = "many"').replace("seed = 8", "sead = 8").replace("size = 300", "size = 9")
     text = text.replace('system = "rnnsearch"', 'system = "other"').replace("clip = 1.0", "clip = -1.0\njoined = 1.1")
     (tmp_path / "x.toml").write_text(text.replace('name = "tiny"', ""), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
