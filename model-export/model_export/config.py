@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -130,6 +131,8 @@ def _build(kind: type, table: Mapping[str, Any], where: str, faults: list[str]) 
             faults.append(f"{where}.{key}: should be {annotation.split(' |')[0]}: was {value!r}")
         elif accepted and annotation.startswith("int") and value < _MINIMUM.get(key, 1):
             faults.append(f"{where}.{key}: should be at least {_MINIMUM.get(key, 1)}: was {value}")
+        elif annotation == "float" and not math.isfinite(value):
+            faults.append(f"{where}.{key}: should be finite: was {value}")
         elif annotation == "float" and value < 0:
             faults.append(f"{where}.{key}: should be at least 0: was {value}")
         elif key in _SHARES and value > 1:

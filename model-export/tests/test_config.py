@@ -97,3 +97,11 @@ def test_a_base_that_is_no_file_beside_it_should_be_a_fault(tmp_path: Path, base
     (tmp_path / "x.toml").write_text(f"base = {base}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"\.toml"):
         read_config(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_that_is_none_should_be_refused(data: Path, tmp_path: Path, number: str) -> None:
+    text = (data / "config.toml").read_text(encoding="utf-8").replace("seed = 8", f"seed = 8\napart = {number}")
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"training.apart: should be finite: was {number}"):
+        read_config(tmp_path / "x.toml")
