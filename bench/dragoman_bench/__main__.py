@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_export.__main__ import OneLineParser, existing, positive
+from model_export.__main__ import OneLineParser, existing, positive, threshold
 
 from dragoman_bench.engines import WARM_UP_SECONDS
 from dragoman_bench.texts import HOME
@@ -27,7 +27,7 @@ def parser() -> OneLineParser:
     add_contest(top)
     top.add_argument(
         "--beam-threshold",
-        type=float,
+        type=threshold,
         metavar="X",
         help="how far below the best Dragoman's 8-bit bundle gives a beam up, 0: never (as the default bundle)",
     )
@@ -91,8 +91,8 @@ def _measure(options: argparse.Namespace) -> None:
     from dragoman_bench.contest import Contest
 
     torch.set_num_threads(1)
-    threshold = of_default_bundle() if options.beam_threshold is None else options.beam_threshold
-    contest = Contest.of(options, ("int8", "float32"), "cpu", say, threshold)
+    given_up = of_default_bundle() if options.beam_threshold is None else options.beam_threshold
+    contest = Contest.of(options, ("int8", "float32"), "cpu", say, given_up)
     compared = kept(options.out / "results.json")
     for beam in options.beam:
         compared = with_one_more(

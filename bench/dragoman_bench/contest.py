@@ -140,7 +140,7 @@ class Contest:
             warm_up,
             java(),
             self.beam_threshold,
-            processor(),
+            processor() if self.device == "cpu" else "",
         )
 
 
