@@ -34,8 +34,8 @@ has been running for a while: its JVM goes on compiling for some minutes, so it 
 `--warm-up` says before the first round, with the flags of `bin/dragoman run`; and each of its threads reads 4,000
 sentences ahead (`read.ahead.rows`), where its peers are given all before they form a batch. *Target tokens* are
 those an engine wrote for its best translations, ends of sentences included. BLEU is sacrebleu's.
-Dragoman's bundle of 8 bits gives up a beam whose log-probability is `--beam-threshold` below the best's, as the
-default bundle does; its peers and the bundle of 32 bits have no such rule and search all beams to the end.
+Dragoman's bundle of 8 bits gives up a beam whose log-probability is `--beam-threshold` below the best's (0: none);
+its peers and the bundle of 32 bits have no such rule and search all beams to the end.
 *As reference* is the share of translations that are those of Hugging Face's `generate()` in 32-bit floats to the
 letter. At the longest, where `generate()` and Dragoman put the end, CTranslate2 chooses one more word: the model of
 OPUS-MT's size, whose random weights end nothing, has none as reference there.

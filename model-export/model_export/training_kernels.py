@@ -89,8 +89,6 @@ class Dropout(nn.Module):
 
 
 def fast_floats(device: str) -> torch.autocast:
-    """Products in bfloat16 while it is on, but on a processor that has no such operations: it would be slower than with
-    float32, and PyTorch has no LSTM for it there.
-    """
+    """Products in bfloat16 while it is on, but for a CPU without AVX-512: PyTorch has no LSTM in bfloat16 there."""
     able = device != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return torch.autocast(device, torch.bfloat16, enabled=able)
