@@ -34,7 +34,7 @@ python_env() {
   awk '/^uv==/ { on = 1; print; next } on && /^ +--hash/ { print; next } { on = 0 }' "$lock" >"$uv"
   "$PYTHON_ENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$uv" ||
     python_env_fail "pip could not install uv: is a package index in reach?"
-  "$PYTHON_ENV/bin/uv" pip sync --quiet --require-hashes --python "$PYTHON_ENV/bin/python" "$lock" ||
+  "$PYTHON_ENV/bin/uv" pip sync --quiet --compile-bytecode --require-hashes --python "$PYTHON_ENV/bin/python" "$lock" ||
     python_env_fail "uv could not install $lock: is a package index in reach, is the disk full?"
   touch "$PYTHON_ENV/complete"
   if command -v flock >/dev/null; then exec 9>&-; fi
