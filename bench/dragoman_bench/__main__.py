@@ -102,7 +102,7 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def with_one_more(compared: Sequence[Comparison], one: Comparison) -> list[Comparison]:
-    """`one` in the place of what there was of its model and beam on such a processor."""
+    """`one` in the place of what there was of its model, beam and sentences on such a processor."""
     return [c for c in compared if c.title != one.title] + [one]
 
 

@@ -68,7 +68,9 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        return f"{self.model}, beam {self.beam}" + (f", on {self.processor}" if self.processor else "")
+        """What was compared; one that is measured again takes the place of that with the same."""
+        of = f"{self.model}, beam {self.beam}, {self.source}"
+        return f"{of}, on {self.processor}" if self.processor else of
 
     def state(self) -> dict[str, Any]:
         return asdict(self)

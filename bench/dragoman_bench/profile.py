@@ -36,7 +36,7 @@ from dragoman_bench.texts import HOME, sentences
 
 PROFILED = 8  # batches, short to long: ONNX Runtime keeps no more than a million events
 PROFILES = 4  # runs with the profiler
-HYPOTHESES, ROWS = 128, 64  # of a batch at most: what the pipeline takes on a CPU
+HYPOTHESES, ROWS = 192, 64  # of a batch at most: what the pipeline takes on a CPU
 LONGEST = 256
 PARTS = {"encode.": "encoder", "model.": "decoder step", "step_": "search"}  # by the beginning of a node's name
 KINDS = {

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import pytest
 
-from dragoman_bench.__main__ import main
+from dragoman_bench.__main__ import main, with_one_more
 from dragoman_bench.contest import java, processor, sentences
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
@@ -126,11 +126,17 @@ def test_the_page_should_say_what_was_measured(tmp_path: Path) -> None:
     assert "differently" not in text
     assert "--beam-threshold 0 --beam 4`" in text
     other = page([comparison(beam_threshold=2.0, processor="Z80, NMOS")], tmp_path / "RESULTS.svg")
-    assert "## default, beam 4, on Z80, NMOS\n" in other
+    assert "## default, beam 4, x.tsv, on Z80, NMOS\n" in other
     assert "--beam-threshold 2 --beam 4`" in other
     assert "3 rounds. Java 25.\n" in page([comparison(java="Java 25")], tmp_path / "RESULTS.svg")
     draw([comparison(), comparison(beam=1)], tmp_path / "RESULTS.svg")
     assert "default, beam 1" in (tmp_path / "RESULTS.svg").read_text(encoding="utf-8")
+
+
+def test_only_what_was_measured_of_the_same_should_be_replaced() -> None:
+    before = [comparison(), comparison(source="y.tsv"), comparison(beam=1), comparison(processor="Z80")]
+    again = comparison(sentences=7)
+    assert with_one_more(before, again) == [*before[1:], again]
 
 
 def test_the_page_should_be_made_again_of_what_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

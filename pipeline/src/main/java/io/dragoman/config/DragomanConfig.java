@@ -162,8 +162,8 @@ public final class DragomanConfig {
                     atLeast(0),
                     HIGH,
                     "Most sentences in a batch. More is faster up to a point, on a CPU while a step's work fits into its"
-                            + " caches; and a sentence waits for its whole batch. 0 goes by the beam size: 128 hypotheses"
-                            + " in all, 32 sentences with a beam of four, and at most 64 sentences; 1024 hypotheses on"
+                            + " caches; and a sentence waits for its whole batch. 0 goes by the beam size: 192 hypotheses"
+                            + " in all, 48 sentences with a beam of four, and at most 64 sentences; 1024 hypotheses on"
                             + " cuda.")
             .define(
                     BATCH_MAX_TOKENS,

@@ -63,7 +63,7 @@ public final class Pipeline implements AutoCloseable {
     private static final int RUN_COST = 256;
 
     /** Of a batch, when its rows are not configured: with more, a step's work outgrows a core's cache. */
-    private static final int HYPOTHESES = 128;
+    private static final int HYPOTHESES = 192;
     /** Most sentences of a batch then: more made greedy search no faster. */
     private static final int ROWS = 64;
 

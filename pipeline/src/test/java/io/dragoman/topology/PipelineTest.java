@@ -71,9 +71,9 @@ class PipelineTest {
     @Test
     void shouldTakeAsManySentencesAsMakeSoManyHypothesesUnlessToldOtherwise() {
         var manifest = FakeTranslationModel.manifest("fr", "en", 20);
-        assertEquals(32, rows(manifest, "model.beam.size", "4"));
+        assertEquals(48, rows(manifest, "model.beam.size", "4"));
         assertEquals(64, rows(manifest, "model.beam.size", "1"));
-        assertEquals(2, rows(manifest, "model.beam.size", "64"));
+        assertEquals(3, rows(manifest, "model.beam.size", "64"));
         assertEquals(5, rows(manifest, "model.beam.size", "4", "batch.max.rows", "5"));
         assertEquals(256, rows(manifest, "model.beam.size", "4", "model.device", "cuda"));
     }
