@@ -267,6 +267,7 @@ def trained(checkpoint: Path) -> None:
     save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("weights", ["float32", "float16", "int8"])
 def test_a_bundle_should_be_made_again_of_the_weights_in_its_graph(copy: Path, tmp_path: Path, weights: str) -> None:
     trained(copy)
@@ -610,6 +611,7 @@ def teaching(tmp_path: Path) -> dict[str, Any]:
     return {"config": config, "data": tmp_path, "links": tmp_path / "links.npz"}
 
 
+@pytest.mark.first
 @pytest.mark.parametrize(("weights", "heads"), [("float32", 1), ("int8", 2)])
 def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     copy: Path, tmp_path: Path, teaching: dict[str, Any], weights: str, heads: int
