@@ -623,7 +623,7 @@ def test_an_alignment_head_should_learn_its_links_and_change_no_translation(
     choice = Choice("dropped", 0, "mean", 0.4, "grow-diag", 0.1)
 
     alone = Teaching(width=24, heads=heads, joined=0.0, apart=0.0, longest=60)
-    teach(bundle, **teaching, updates=500, verify=unchecked, teaching=alone, choice=choice, checkpoint=copy)
+    teach(bundle, **teaching, updates=500, verify=check, teaching=alone, choice=choice, checkpoint=copy)
 
     manifest = read_json(bundle)
     assert (manifest["attention"]["heads"], manifest["attention"]["shift"]) == ([], 1)
