@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
+import pickle
 import warnings
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,6 +19,7 @@ from torch import Tensor, nn
 from torch.onnx import ops
 
 OPSET = 18
+KEPT = 6  # of the last two models: a bundle in float16 is checked with the same model's graph in float32
 
 
 class Sizes(NamedTuple):
@@ -47,8 +52,43 @@ class Fragment:
     types: Mapping[str, int] = field(default_factory=dict)  # TensorProto's
 
 
+class _Contents(pickle.Pickler):
+    """Writes a tensor as a number of its own and what it holds: one in two places is not taken for two equal ones."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.fast = True  # no references back, which differ between equal modules
+        self.numbers: dict[int, int] = {}
+
+    def persistent_id(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return None
+        number = self.numbers.setdefault(id(value), len(self.numbers))
+        content = hashlib.sha256(value.detach().numpy().tobytes())
+        return number, str(value.dtype), tuple(value.shape), content.digest()
+
+
+_kept: OrderedDict[bytes, Fragment] = OrderedDict()
+
+
 def trace(module: nn.Module, inputs: Sequence[Any], others: Sequence[Any]) -> Fragment:
-    """`module` called with `inputs` (tensors, or tuples of tensors); dimensions that differ in `others` may vary."""
+    """`module` called with `inputs` (tensors, or tuples of tensors); dimensions that differ in `others` may vary.
+
+    What was traced lately, with the same weights, is not traced again, which takes seconds: so the module is one that
+    can be pickled.
+    """
+    contents = io.BytesIO()
+    _Contents(contents).dump((module.eval(), inputs, others))
+    key = hashlib.sha256(contents.getbuffer()).digest()
+    if key not in _kept:
+        _kept[key] = _traced(module, inputs, others)
+    _kept.move_to_end(key)
+    while len(_kept) > KEPT:
+        _kept.popitem(last=False)
+    return _kept[key]
+
+
+def _traced(module: nn.Module, inputs: Sequence[Any], others: Sequence[Any]) -> Fragment:
     shapes = tuple(
         tuple(map(varying, x, other)) if isinstance(x, tuple) else varying(x, other)
         for x, other in zip(inputs, others, strict=True)
@@ -61,7 +101,7 @@ def trace(module: nn.Module, inputs: Sequence[Any], others: Sequence[Any]) -> Fr
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter
             program = torch.onnx.export(
-                module.eval(), tuple(inputs), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
+                module, tuple(inputs), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
             )
     finally:
         for log, level in zip(logs, levels, strict=True):

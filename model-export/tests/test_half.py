@@ -15,6 +15,11 @@ from model_export.traced import EXAMPLES, OPSET, Fragment, trace
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
+class _Counting(nn.Module):
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return x * mask.sum(dim=1, keepdim=True), mask.sum(dim=1) + memory.new_zeros(1).long()
+
+
 class _Attention(nn.Module):
     """What of a decoder layer matters here: logits, the weights they come from, and a state."""
 
@@ -84,11 +89,7 @@ def test_halves_should_compute_in_float16_and_keep_what_follows_the_last_product
 
 
 def test_what_is_no_float_should_stay_as_it_is() -> None:
-    class Counting(nn.Module):
-        def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            return x * mask.sum(dim=1, keepdim=True), mask.sum(dim=1) + memory.new_zeros(1).long()
-
-    fragment = fragment_of(Counting())
+    fragment = fragment_of(_Counting())
     half = kernels.halves(fragment, ())
     assert [half.types[name] for name in half.outputs] == [HALF, TensorProto.INT64]
     session = session_of(half)
