@@ -29,7 +29,7 @@ def parser() -> OneLineParser:
         "--beam-threshold",
         type=threshold,
         metavar="X",
-        help="how far below the best Dragoman's 8-bit bundle gives a beam up, 0: never (as the default bundle)",
+        help="how far below the best Dragoman's 8-bit bundle gives a beam up, 0: never (as its bundle does)",
     )
     top.add_argument("--only", nargs="+", metavar="WORD", help="engines whose name holds one of these words")
     top.add_argument("--out", type=Path, default=HOME / "bench", metavar="DIR", help="for the results (bench/)")
@@ -67,8 +67,15 @@ def add_contest(top: argparse.ArgumentParser) -> None:
     top.add_argument("--longest", type=positive, metavar="N", help="target tokens (256; opus: 32)")
 
 
-def of_default_bundle() -> float:
-    """Its search's threshold."""
+def given_up(options: argparse.Namespace) -> float:
+    """The threshold of the 8-bit bundle's search: what was asked for, or what a user has.
+
+    That is none of an imported checkpoint; and of the beams of random weights the default bundle's leaves hardly one.
+    """
+    if options.beam_threshold is not None:
+        return float(options.beam_threshold)
+    if options.model != "default" or options.checkpoint is not None:
+        return 0.0
     manifest = json.loads((HOME / "model-export/bundles/fr-en/bundle.json").read_text(encoding="utf-8"))
     return float(manifest["decoding"].get("beam_threshold", 0.0))
 
@@ -91,8 +98,7 @@ def _measure(options: argparse.Namespace) -> None:
     from dragoman_bench.contest import Contest
 
     torch.set_num_threads(1)
-    given_up = of_default_bundle() if options.beam_threshold is None else options.beam_threshold
-    contest = Contest.of(options, ("int8", "float32"), "cpu", say, given_up)
+    contest = Contest.of(options, ("int8", "float32"), "cpu", say, given_up(options))
     compared = kept(options.out / "results.json")
     for beam in options.beam:
         compared = with_one_more(

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import pytest
 
-from dragoman_bench.__main__ import main, with_one_more
+from dragoman_bench.__main__ import given_up, main, parser, with_one_more
 from dragoman_bench.contest import java, processor, sentences
 from dragoman_bench.engines import Answer, Engine, EngineError
 from dragoman_bench.measure import CONTESTANTS, REFERENCE, Comparison, Figures, commands, compare
@@ -131,6 +131,20 @@ def test_the_page_should_say_what_was_measured(tmp_path: Path) -> None:
     assert "3 rounds. Java 25.\n" in page([comparison(java="Java 25")], tmp_path / "RESULTS.svg")
     draw([comparison(), comparison(beam=1)], tmp_path / "RESULTS.svg")
     assert "default, beam 1" in (tmp_path / "RESULTS.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], 2.0),
+        (["--model", "opus"], 0.0),
+        (["--checkpoint", "."], 0.0),
+        (["--beam-threshold", "0"], 0.0),
+        (["--model", "opus", "--beam-threshold", "1.5"], 1.5),
+    ],
+)
+def test_a_model_should_be_searched_as_its_bundle_is(arguments: list[str], expected: float) -> None:
+    assert given_up(parser().parse_args(arguments)) == expected
 
 
 def test_only_what_was_measured_of_the_same_should_be_replaced() -> None:
