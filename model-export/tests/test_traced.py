@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_export.traced import EXAMPLES, Fragment, array_of, trace
+from model_export.traced import EXAMPLES, KEPT, Fragment, array_of, trace
 
 
 class Twice(nn.Module):
@@ -54,7 +54,7 @@ def test_one_weight_in_two_places_should_not_be_taken_for_two(module: Twice) -> 
 
 def test_only_the_last_ones_should_be_kept(module: Twice) -> None:
     first = traced(module)
-    for factor in range(6):
+    for factor in range(KEPT):
         other = copy.deepcopy(module)
         other.factor = 10.0 + factor
         traced(other)
